@@ -1,0 +1,228 @@
+package daemon
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/ecruhq/ecru/authn"
+	ecrapi "github.com/ecruhq/ecru/awsapi/ecr"
+	"github.com/ecruhq/ecru/ecr"
+	"github.com/ecruhq/ecru/ociapi"
+)
+
+// A handler sends each request to the edge that it belongs to.
+type handler struct {
+	auth *authn.Authenticator
+	oci  *ociapi.Server
+	ecr  *ecrapi.Server
+	obs  *observer
+	idle time.Duration
+
+	prefix  [8]byte
+	counter atomic.Uint64
+	// checks are what must answer for the server to be ready, by name.
+	checks   []check
+	stopping atomic.Bool
+	log      *slog.Logger
+}
+
+type check struct {
+	name string
+	run  func(context.Context) error
+}
+
+// requestID returns a fresh ID in the form of a UUID: the process's part, then
+// a count.
+func (h *handler) requestID() string {
+	var b [16]byte
+	copy(b[:8], h.prefix[:])
+	n := h.counter.Add(1)
+	for i := range 8 {
+		b[15-i] = byte(n >> (8 * i))
+	}
+	var out [36]byte
+	hex.Encode(out[:8], b[:4])
+	hex.Encode(out[9:13], b[4:6])
+	hex.Encode(out[14:18], b[6:8])
+	hex.Encode(out[19:23], b[8:10])
+	hex.Encode(out[24:], b[10:])
+	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	return string(out[:])
+}
+
+// identify is how the registry edge learns who calls.
+func (h *handler) identify(r *http.Request) (ecr.Caller, error) {
+	id := h.requestID()
+	c, err := h.auth.Registry(r, id)
+	c.RequestID = id
+	return c, err
+}
+
+func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	h.obs.m.inFlight.Inc()
+	defer h.obs.m.inFlight.Dec()
+	w := &recorder{ResponseWriter: rw}
+	path := r.URL.Path
+	switch {
+	case strings.HasPrefix(path, "/v2/") || path == "/v2" || strings.HasPrefix(path, "/layers/"):
+		h.oci.ServeHTTP(w, r)
+	case path == "/livez":
+		plain(w, http.StatusOK, "ok\n")
+	case path == "/readyz":
+		h.ready(w, r)
+	case path == "/" && (r.Method == http.MethodPost || r.URL.RawQuery != ""):
+		h.api(w, r)
+	default:
+		plain(w, http.StatusNotFound, "This is Ecru, a container registry. The registry is under /v2/, the ECR API takes POST requests to /.\n")
+	}
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	io.WriteString(w, text)
+}
+
+// ready answers /readyz; with ?verbose it tells of each check.
+func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	status := http.StatusOK
+	var b strings.Builder
+	tell := func(name string, err error) {
+		if err == nil {
+			fmt.Fprintf(&b, "[+] %s ok\n", name)
+			return
+		}
+		status = http.StatusServiceUnavailable
+		fmt.Fprintf(&b, "[-] %s failed\n", name)
+		h.log.Warn("not ready", "check", name, "error", err)
+	}
+	for _, c := range h.checks {
+		tell(c.name, c.run(ctx))
+	}
+	if h.stopping.Load() {
+		tell("running", errors.New("the server is stopping"))
+	} else {
+		tell("running", nil)
+	}
+	text := "ok\n"
+	if status != http.StatusOK {
+		text = "not ready\n"
+	}
+	if r.URL.Query().Has("verbose") || status != http.StatusOK {
+		text = b.String() + text
+	}
+	plain(w, status, text)
+}
+
+// api answers the requests of AWS's protocols.
+func (h *handler) api(w *recorder, r *http.Request) {
+	start := time.Now()
+	id := h.requestID()
+	service, action, ok := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	if !ok || service != ecrapi.TargetPrefix {
+		h.otherService(w, r, id)
+		h.obs.observe(w, r, "other_service", ecr.Caller{RequestID: id}, start)
+		return
+	}
+	c, body, err := h.readAPI(w, r, action, id)
+	if err != nil {
+		h.ecr.Error(w, id, err)
+		h.obs.observe(w, r, "unauthenticated", ecr.Caller{RequestID: id}, start)
+		return
+	}
+	h.ecr.ServeAction(w, r, c, action, body)
+	if w.status == http.StatusNotFound {
+		action = "unknown" // so that nobody can make up labels
+	}
+	h.obs.observe(w, r, action, c, start)
+}
+
+// readAPI reads the body of a request, within the bound of its action, and
+// identifies the caller by the signature over it. A body that is compressed is
+// signed as it comes.
+func (h *handler) readAPI(w *recorder, r *http.Request, action, id string) (ecr.Caller, []byte, error) {
+	limit := ecrapi.MaxBody(action)
+	if r.ContentLength > limit {
+		return ecr.Caller{}, nil, tooLarge(limit)
+	}
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(h.idle)) // where there are deadlines
+	body, err := read(r.Body, r.ContentLength, limit)
+	_ = rc.SetReadDeadline(time.Time{})
+	if err != nil {
+		return ecr.Caller{}, nil, err
+	}
+	c, err := h.auth.API(r, body, "ecr", id)
+	if err != nil {
+		return c, nil, err
+	}
+	switch encoding := r.Header.Get("Content-Encoding"); encoding {
+	case "", "identity":
+	case "gzip":
+		z, err := gzip.NewReader(bytes.NewReader(body))
+		if err != nil {
+			return c, nil, ecr.Errorf(ecr.InvalidParameter, "The body is not gzip, as Content-Encoding says")
+		}
+		if body, err = read(z, -1, limit); err != nil {
+			return c, nil, err
+		}
+	default:
+		return c, nil, ecr.Errorf(ecr.InvalidParameter, "Content-Encoding must be gzip or absent")
+	}
+	return c, body, nil
+}
+
+func tooLarge(limit int64) error {
+	return ecr.Errorf(ecr.InvalidParameter, "The body of this request may have at most %d bytes", limit)
+}
+
+func read(src io.Reader, length, limit int64) ([]byte, error) {
+	var b bytes.Buffer
+	if length > 0 {
+		b.Grow(int(length) + bytes.MinRead)
+	}
+	n, err := b.ReadFrom(io.LimitReader(src, limit+1))
+	if err != nil {
+		return nil, ecr.Errorf(ecr.InvalidParameter, "The body of the request ended early")
+	}
+	if n > limit {
+		return nil, tooLarge(limit)
+	}
+	return b.Bytes(), nil
+}
+
+// otherService answers for services that Ecru does not have, in the form of
+// the protocol that the request has.
+func (h *handler) otherService(w http.ResponseWriter, r *http.Request, id string) {
+	const message = "This server has Amazon ECR's API and no other service's. Check --endpoint-url and AWS_ENDPOINT_URL."
+	w.Header().Set("X-Amzn-Requestid", id)
+	if r.Header.Get("X-Amz-Target") != "" {
+		h.ecr.Error(w, id, ecr.Errorf(ecr.UnknownOperation, message))
+		return
+	}
+	w.Header().Set("Content-Type", "text/xml")
+	w.WriteHeader(http.StatusBadRequest)
+	fmt.Fprintf(w, "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidAction</Code><Message>%s</Message></Error><RequestId>%s</RequestId></ErrorResponse>\n", message, id)
+}
+
+func newPrefix() (p [8]byte) {
+	rand.Read(p[:])
+	return p
+}

@@ -1,0 +1,36 @@
+package ecr
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/ecruhq/ecru/iam"
+)
+
+// A Caller is who makes a request and how it came in. Edges build it from
+// verified credentials; the core trusts it.
+type Caller struct {
+	*iam.Principal // who; never nil in a call to the core
+
+	AccessKeyID string     // the key that signed, or "" (a password, the server itself)
+	SourceIP    netip.Addr // may be invalid: the server itself
+	UserAgent   string
+	RequestID   string
+	TLS         bool
+}
+
+// RepositoryIn names a repository in account, or in the caller's own if
+// account is empty.
+func (c Caller) RepositoryIn(account, name string) RepositoryID {
+	if account == "" {
+		account = c.Account
+	}
+	return RepositoryID{Account: account, Name: name}
+}
+
+// A PullTimeExclusion is a principal whose pulls do not move the time of an
+// image's last pull.
+type PullTimeExclusion struct {
+	PrincipalARN string
+	CreatedAt    time.Time
+}

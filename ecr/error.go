@@ -1,0 +1,82 @@
+package ecr
+
+import "fmt"
+
+// A Code says what kind of failure an Error is. Each edge maps every code to
+// its own wire form, in a table.
+type Code int
+
+const (
+	Internal Code = iota
+	AccessDenied
+	InvalidParameter
+	Validation
+	RepositoryNotFound
+	RepositoryAlreadyExists
+	RepositoryNotEmpty
+	RepositoryPolicyNotFound
+	RegistryPolicyNotFound
+	LifecyclePolicyNotFound
+	ImageNotFound
+	ImageAlreadyExists
+	ImageTagAlreadyExists
+	ImageDigestDoesNotMatch
+	InvalidManifest
+	LayersNotFound
+	ReferencedImagesNotFound
+	LayerInaccessible
+	LayerAlreadyExists
+	LayerReferenced
+	LayerPartTooSmall
+	InvalidLayer
+	InvalidLayerPart
+	EmptyUpload
+	UploadNotFound
+	LimitExceeded
+	InvalidTagParameter
+	TooManyTags
+	TemplateAlreadyExists
+	TemplateNotFound
+	ExclusionAlreadyExists
+	ExclusionNotFound
+	NoSuchEntity
+	EntityAlreadyExists
+	DeleteConflict
+	MalformedPolicy
+	Throttled
+	NotAuthenticated // no credentials
+	BadCredentials   // unknown key, tampered token, wrong signature
+	ExpiredCredentials
+	UnknownOperation
+	Unavailable // shutting down, or a store cannot be reached
+
+	NumCodes // not a code
+)
+
+// An Error is a failure that a caller may be told about.
+type Error struct {
+	Code    Code
+	Message string         // safe to show
+	Members map[string]any // further members of the wire form, by ECR's names; safe to show
+	Err     error          // cause: logged, never shown
+}
+
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return e.Message + ": " + e.Err.Error()
+	}
+	return e.Message
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf returns an Error without a cause.
+func Errorf(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// InvalidParam returns ECR's InvalidParameter error for one constraint:
+// Invalid parameter at 'Field' failed to satisfy constraint: 'c'.
+func InvalidParam(field, constraint string) *Error {
+	return Errorf(InvalidParameter, "Invalid parameter at '%s' failed to satisfy constraint: '%s'", field, constraint)
+}

@@ -1,0 +1,39 @@
+package ecr
+
+import "time"
+
+// An EventType names what happened.
+type EventType string
+
+const (
+	RepositoryCreated EventType = "RepositoryCreated"
+	RepositoryDeleted EventType = "RepositoryDeleted"
+	RepositoryChanged EventType = "RepositoryChanged"
+	ImagePushed       EventType = "ImagePushed"
+	ImageTagged       EventType = "ImageTagged"
+	ImageUntagged     EventType = "ImageUntagged"
+	ImageDeleted      EventType = "ImageDeleted"
+	LayerPushed       EventType = "LayerPushed"
+	LayerMounted      EventType = "LayerMounted"
+	LayerUnlinked     EventType = "LayerUnlinked"
+	RegistryChanged   EventType = "RegistryChanged"
+	IdentityChanged   EventType = "IdentityChanged"
+	CallDenied        EventType = "CallDenied"
+)
+
+// An Event is one entry of the event log. It is written in the transaction of
+// the change that it records.
+type Event struct {
+	ID         int64 // set by the log; grows
+	At         time.Time
+	Type       EventType
+	Action     string // the IAM action, ecr:PutImage
+	Repository RepositoryID
+	Digest     string
+	Tag        string
+	Principal  string // ARN
+	SourceIP   string
+	UserAgent  string
+	RequestID  string
+	Code       string // error code of a denied call, else ""
+}

@@ -1,0 +1,151 @@
+package iam
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// principals is a Principal element.
+type principals struct {
+	everyone  bool
+	aws       []string // ARNs
+	accounts  []string
+	service   []string
+	federated []string
+}
+
+func (s *statement) parsePrincipal(m map[string]json.RawMessage, k Kind) error {
+	raw, not, err := either(m, "Principal")
+	switch {
+	case err != nil:
+		return err
+	case raw == nil && k != Identity:
+		return errors.New("there is no Principal")
+	case raw == nil:
+		return nil
+	case k == Identity:
+		return errors.New("an identity-based policy has no Principal")
+	}
+	s.notPrincipal = not
+	s.principals = new(principals)
+	var text string
+	if raw[0] == '"' && json.Unmarshal(raw, &text) == nil {
+		if text != "*" {
+			return fmt.Errorf("%.100q is not a Principal: give * or an object", text)
+		}
+		s.principals.everyone = true
+		return nil
+	}
+	kinds, err := object(raw, "Principal", "AWS", "Service", "Federated", "CanonicalUser")
+	if err != nil {
+		return err
+	}
+	for kind, raw := range kinds {
+		list, err := texts(raw)
+		if err != nil {
+			return fmt.Errorf("Principal: %w", err) //nolint:staticcheck // an element's name
+		}
+		if err := s.principals.add(kind, list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *principals) add(kind string, list []string) error {
+	switch kind {
+	case "Service":
+		p.service = list
+	case "Federated":
+		p.federated = list
+	case "AWS":
+		for _, a := range list {
+			if err := p.addAWS(a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *principals) addAWS(a string) error {
+	parts := strings.SplitN(a, ":", 6)
+	switch {
+	case a == "*":
+		p.everyone = true
+	case isAccount(a):
+		p.accounts = append(p.accounts, a)
+	case len(parts) != 6 || parts[0] != "arn" || parts[2] != "iam" && parts[2] != "sts" || !isAccount(parts[4]):
+		return fmt.Errorf("%.200q is not a principal: give an account or the ARN of a user, role or session", a)
+	case strings.ContainsAny(parts[5], "*?"):
+		return fmt.Errorf("%.200q: the ARN of a principal has no wildcards", a)
+	case parts[5] == "root":
+		p.accounts = append(p.accounts, parts[4])
+	default:
+		p.aws = append(p.aws, a)
+	}
+	return nil
+}
+
+func isAccount(s string) bool { return len(s) == 12 && strings.Trim(s, "0123456789") == "" }
+
+// How a Principal element names a principal.
+type naming int
+
+const (
+	notNamed  naming = iota
+	byAccount        // through its account: the account decides
+	byName
+)
+
+// names tells how p names who.
+func (p *principals) names(who *Principal) naming {
+	if p.everyone {
+		return byName
+	}
+	for _, a := range p.aws {
+		if a == who.ARN || isRoleOf(a, who.ARN) {
+			return byName
+		}
+	}
+	for _, a := range p.accounts {
+		if a == who.Account {
+			if who.Root {
+				return byName
+			}
+			return byAccount
+		}
+	}
+	return notNamed
+}
+
+// isRoleOf reports whether role, arn:aws:iam::A:role/path/R, is the role of
+// the session arn:aws:sts::A:assumed-role/R/S.
+func isRoleOf(role, session string) bool {
+	prefix, rest, ok := strings.Cut(session, ":assumed-role/")
+	if !ok {
+		return false
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	account, path, ok := strings.Cut(role, ":role/")
+	return ok && strings.TrimPrefix(account, "arn:aws:iam::") == strings.TrimPrefix(prefix, "arn:aws:sts::") &&
+		path[strings.LastIndexByte(path, '/')+1:] == name
+}
+
+// applies tells how the statement's Principal or NotPrincipal takes in who;
+// without either element it takes in everyone.
+func (s *statement) applies(who *Principal) naming {
+	if s.principals == nil {
+		return byName
+	}
+	n := s.principals.names(who)
+	if !s.notPrincipal {
+		return n
+	}
+	if n == notNamed {
+		return byName
+	}
+	return notNamed
+}

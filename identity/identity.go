@@ -1,0 +1,243 @@
+// Package identity is the core of who may ask: the root user of each account,
+// IAM users with their access keys and policies, and the tokens that stand for
+// them at the registry. It is the only writer of these records.
+//
+// What a server keeps of a principal is at most TTL old, so that a key that is
+// deactivated, here or by another process, ends everywhere within that time.
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/ecruhq/ecru/ecr"
+	"github.com/ecruhq/ecru/iam"
+	"github.com/ecruhq/ecru/meta"
+)
+
+// TTL is the longest that a change to a principal takes to be seen everywhere.
+const TTL = 5 * time.Second
+
+// An Identity knows the principals of all accounts. Its methods are safe for
+// concurrent use.
+type Identity struct {
+	db      *meta.DB
+	region  string
+	now     func() time.Time
+	secrets *box
+	tokens  *box
+
+	mu     sync.RWMutex
+	known  map[string]*credential // by access key ID
+	opened map[string]*token      // by registry password
+}
+
+// New returns an Identity over the metadata database. Keys opens and seals the
+// secrets in it.
+func New(db *meta.DB, keys *Keyring, region string, now func() time.Time) *Identity {
+	return &Identity{db: db, region: region, now: now, secrets: keys.box("access key secrets"), tokens: keys.box("registry tokens"),
+		known: map[string]*credential{}, opened: map[string]*token{}}
+}
+
+// A credential is an access key with its owner, as of a time.
+type credential struct {
+	secret    string
+	principal *iam.Principal
+	until     time.Time
+}
+
+// maxKnown bounds the credentials, and the tokens, kept in memory.
+const maxKnown = 10_000
+
+// Root returns the root user of an account.
+func Root(account string) *iam.Principal {
+	return &iam.Principal{ARN: "arn:aws:iam::" + account + ":root", Account: account, ID: account, Name: "root", Root: true}
+}
+
+var errUnknownKey = ecr.Errorf(ecr.BadCredentials, "The security token included in the request is invalid.")
+
+// SecretKey returns the secret of an access key and whose it is; BadCredentials
+// if there is none or it is inactive.
+func (i *Identity) SecretKey(ctx context.Context, accessKeyID string) (secret string, p *iam.Principal, err error) {
+	c, err := i.credential(ctx, accessKeyID)
+	if err != nil {
+		return "", nil, err
+	}
+	return c.secret, c.principal, nil
+}
+
+var keyForm = regexp.MustCompile(`^[A-Z0-9_]{4,128}$`)
+
+func (i *Identity) credential(ctx context.Context, id string) (*credential, error) {
+	now := i.now()
+	i.mu.RLock()
+	c := i.known[id]
+	i.mu.RUnlock()
+	if c != nil && now.Before(c.until) {
+		return c, nil
+	}
+	if !keyForm.MatchString(id) {
+		return nil, errUnknownKey
+	}
+	c = &credential{until: now.Add(TTL)}
+	err := i.db.View(ctx, func(tx *meta.Tx) error {
+		k, err := tx.AccessKey(id)
+		if errors.Is(err, meta.ErrNotFound) || err == nil && !k.Active {
+			return errUnknownKey
+		}
+		if err != nil {
+			return err
+		}
+		plain, err := i.secrets.open(k.Secret, k.ID)
+		if err != nil {
+			return fmt.Errorf("secret of access key %s: %w", k.ID, err)
+		}
+		c.secret = string(plain)
+		c.principal, err = principal(tx, k)
+		return err
+	})
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err != nil {
+		delete(i.known, id)
+		return nil, err
+	}
+	evict(i.known, maxKnown)
+	i.known[id] = c
+	return c, nil
+}
+
+// evict makes room for one more.
+func evict[V any](m map[string]V, most int) {
+	for k := range m {
+		if len(m) < most {
+			return
+		}
+		delete(m, k)
+	}
+}
+
+// principal returns the owner of a key with its policies.
+func principal(tx *meta.Tx, k meta.AccessKey) (*iam.Principal, error) {
+	if k.User == 0 {
+		return Root(k.Account), nil
+	}
+	u, err := tx.User(k.User)
+	if err != nil {
+		return nil, err
+	}
+	p := &iam.Principal{ARN: userARN(u.Account, u.Name), Account: u.Account, ID: u.UniqueID, Name: u.Name}
+	inline, err := tx.UserPolicies(u.Row)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range inline {
+		policy, err := iam.Parse([]byte(d.Document), iam.Identity)
+		if err != nil {
+			return nil, fmt.Errorf("policy %s of user %s: %w", d.Name, u.Name, err)
+		}
+		p.Policies = append(p.Policies, policy)
+	}
+	attached, err := tx.Attachments(u.Row)
+	if err != nil {
+		return nil, err
+	}
+	for _, arn := range attached {
+		policy, ok := iam.Managed(arn)
+		if !ok {
+			return nil, fmt.Errorf("user %s has the unknown policy %s", u.Name, arn)
+		}
+		p.Policies = append(p.Policies, policy)
+	}
+	return p, nil
+}
+
+func userARN(account, name string) string { return "arn:aws:iam::" + account + ":user/" + name }
+
+// update is the door to a write: it decides, runs fn and appends the event in
+// one transaction. Resource is the ARN of what is changed.
+func (i *Identity) update(ctx context.Context, c ecr.Caller, action, account, resource string, fn func(*meta.Tx) error) error {
+	err := i.db.Update(ctx, func(tx *meta.Tx) error {
+		if err := i.allow(c, action, account, resource); err != nil {
+			return err
+		}
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return tx.Append(i.event(c, ecr.IdentityChanged, action, account))
+	})
+	i.forget()
+	return i.denied(ctx, c, action, account, err)
+}
+
+// view is the door to a read.
+func (i *Identity) view(ctx context.Context, c ecr.Caller, action, account, resource string, fn func(*meta.Tx) error) error {
+	err := i.db.View(ctx, func(tx *meta.Tx) error {
+		if err := i.allow(c, action, account, resource); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+	return i.denied(ctx, c, action, account, err)
+}
+
+func (i *Identity) allow(c ecr.Caller, action, account, resource string) error {
+	if c.Principal == nil {
+		return ecr.Errorf(ecr.NotAuthenticated, "Not Authorized")
+	}
+	d := iam.Evaluate(&iam.Request{
+		Principal: c.Principal, Action: action, Resource: resource, Account: account, Time: i.now(),
+		Context: func(key string) []string {
+			switch {
+			case key == "aws:sourceip" && c.SourceIP.IsValid():
+				return []string{c.SourceIP.String()}
+			case key == "aws:securetransport" && c.TLS:
+				return []string{"true"}
+			case key == "aws:securetransport":
+				return []string{"false"}
+			case key == "aws:requestedregion":
+				return []string{i.region}
+			}
+			return nil
+		},
+	})
+	if d.Allowed {
+		return nil
+	}
+	return ecr.Errorf(ecr.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s %s", c.ARN, action, resource, d.Reason())
+}
+
+// denied records a denial before it is answered.
+func (i *Identity) denied(ctx context.Context, c ecr.Caller, action, account string, err error) error {
+	var e *ecr.Error
+	if !errors.As(err, &e) || e.Code != ecr.AccessDenied {
+		return err
+	}
+	event := i.event(c, ecr.CallDenied, action, account)
+	event.Code = "AccessDenied"
+	if err := i.db.Update(ctx, func(tx *meta.Tx) error { return tx.Append(event) }); err != nil {
+		return fmt.Errorf("record a denied call: %w", err)
+	}
+	return e
+}
+
+func (i *Identity) event(c ecr.Caller, t ecr.EventType, action, account string) ecr.Event {
+	e := ecr.Event{At: i.now(), Type: t, Action: action, Repository: ecr.RepositoryID{Account: account},
+		Principal: c.ARN, UserAgent: c.UserAgent, RequestID: c.RequestID}
+	if c.SourceIP.IsValid() {
+		e.SourceIP = c.SourceIP.String()
+	}
+	return e
+}
+
+// forget drops what is kept, after a change.
+func (i *Identity) forget() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	clear(i.known)
+	clear(i.opened)
+}

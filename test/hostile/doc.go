@@ -1,0 +1,2 @@
+// Package hostile sends a running Ecru what no honest client sends.
+package hostile

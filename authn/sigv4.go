@@ -44,12 +44,12 @@ type signature struct {
 
 func incomplete(text string) *ecr.Error { return ecr.Errorf(ecr.BadCredentials, "%s", text) }
 
-var errMismatch = ecr.Errorf(ecr.BadCredentials, "The request signature we calculated does not match the signature you provided. "+
+var errMismatch = ecr.Errorf(ecr.InvalidSignature, "The request signature we calculated does not match the signature you provided. "+
 	"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
 
 // API identifies the caller of an API of a service, by the signature in its
 // header or its query; body is the request's whole body. Errors:
-// NotAuthenticated without a signature, BadCredentials, ExpiredCredentials.
+// NotAuthenticated without a signature, BadCredentials, InvalidSignature.
 func (a *Authenticator) API(r *http.Request, body []byte, service, requestID string) (ecr.Caller, error) {
 	s, err := parseSignature(r)
 	if err != nil {
@@ -184,15 +184,15 @@ func (a *Authenticator) check(r *http.Request, s *signature, service string) err
 	}
 	switch {
 	case s.time.After(now.Add(skew)):
-		return ecr.Errorf(ecr.BadCredentials, "Signature not yet current: %s is still later than %s (%s + 5 min.)",
+		return ecr.Errorf(ecr.InvalidSignature, "Signature not yet current: %s is still later than %s (%s + 5 min.)",
 			s.stamp, now.Add(skew).UTC().Format(timeLayout), now.UTC().Format(timeLayout))
 	case s.time.Before(now.Add(-limit)):
-		return ecr.Errorf(ecr.ExpiredCredentials, "Signature expired: %s is now earlier than %s (%s - %d min.)",
+		return ecr.Errorf(ecr.InvalidSignature, "Signature expired: %s is now earlier than %s (%s - %d min.)",
 			s.stamp, now.Add(-limit).UTC().Format(timeLayout), now.UTC().Format(timeLayout), int(limit.Minutes()))
 	case s.region != a.opt.Region:
-		return ecr.Errorf(ecr.BadCredentials, "Credential should be scoped to a valid region, not '%.64s': this is %s.", s.region, a.opt.Region)
+		return ecr.Errorf(ecr.InvalidSignature, "Credential should be scoped to a valid region, not '%.64s': this is %s.", s.region, a.opt.Region)
 	case s.service != service:
-		return ecr.Errorf(ecr.BadCredentials, "Credential should be scoped to correct service: '%s'.", service)
+		return ecr.Errorf(ecr.InvalidSignature, "Credential should be scoped to correct service: '%s'.", service)
 	case r.Header.Get("X-Amz-Security-Token") != "" || strings.Contains(r.URL.RawQuery, "X-Amz-Security-Token="):
 		return ecr.Errorf(ecr.BadCredentials, "The security token included in the request is invalid.")
 	}

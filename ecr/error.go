@@ -45,7 +45,8 @@ const (
 	MalformedPolicy
 	Throttled
 	NotAuthenticated // no credentials
-	BadCredentials   // unknown key, tampered token, wrong signature
+	BadCredentials   // unknown key, tampered token
+	InvalidSignature // not the key's, or of another time, region or service
 	ExpiredCredentials
 	UnknownOperation
 	Unavailable // shutting down, or a store cannot be reached

@@ -48,7 +48,8 @@ type DB struct {
 // engine is what differs between the two databases.
 type engine interface {
 	update(ctx context.Context, fn func(*Tx) error) (*pending, error)
-	view(ctx context.Context, fn func(*Tx) error) error
+	updateSoon(ctx context.Context, fn func(*Tx) error) (*Deferred, error)
+	view(ctx context.Context, fn func(*Tx) error, one bool) error
 	check(ctx context.Context) error
 	close() error
 }
@@ -94,25 +95,34 @@ func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 	return p.wait(ctx)
 }
 
-// UpdateSoon is Update without the wait on SQLite: fn runs, and commits, after
-// the updates that were started before it and ahead of those that are started
-// after it. A failure is logged and otherwise lost, so what fn writes must be
+// UpdateSoon is Update without the wait: fn runs ahead of every update that is
+// started after UpdateSoon has returned, and commits with the next of them, or
+// by itself within a tenth of a second. A failure is logged and otherwise
+// lost, as is fn itself if the process ends before: what it writes must be
 // something that a later update checks. On PostgreSQL it is Update.
-func (db *DB) UpdateSoon(ctx context.Context, fn func(*Tx) error) error {
-	p, err := db.engine.update(ctx, fn)
-	if err != nil {
-		return err
-	}
-	if db.shared {
-		return p.wait(ctx)
-	}
-	return nil
+func (db *DB) UpdateSoon(ctx context.Context, fn func(*Tx) error) (*Deferred, error) {
+	return db.engine.updateSoon(ctx, fn)
 }
+
+// A Deferred is an update that was put off by UpdateSoon.
+type Deferred struct {
+	e  *sqliteEngine // nil if it has run
+	fn func(*Tx) error
+}
+
+// Cancel reports whether d had not begun to run; it never will then. A nil d
+// has run.
+func (d *Deferred) Cancel() bool { return d != nil && d.e != nil && d.e.cancel(d) }
 
 // View runs fn in a transaction that only reads and sees one state of the
 // database throughout.
 func (db *DB) View(ctx context.Context, fn func(*Tx) error) error {
-	return db.engine.view(ctx, fn)
+	return db.engine.view(ctx, fn, false)
+}
+
+// ViewOne is View for an fn that runs one statement only, which is cheaper.
+func (db *DB) ViewOne(ctx context.Context, fn func(*Tx) error) error {
+	return db.engine.view(ctx, fn, true)
 }
 
 // Check reports whether the database answers.

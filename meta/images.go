@@ -211,7 +211,8 @@ func (tx *Tx) Children(repo int64, digests []string) (found []Child, err error) 
 }
 
 // InsertImage inserts an image with its manifest, its edges to layers and to
-// children, and counts it; it sets i.Row. Links must exist.
+// children, and counts it; it sets i.Row. Links must exist. The image is
+// counted as having i.Tags, which the caller puts.
 func (tx *Tx) InsertImage(repo int64, i *ecr.Image, payload []byte, layers []Link, children []Child) error {
 	annotations := ""
 	if len(i.Annotations) > 0 {
@@ -223,8 +224,8 @@ func (tx *Tx) InsertImage(repo int64, i *ecr.Image, payload []byte, layers []Lin
 	}
 	err := tx.row([]any{&i.Row}, `insert into images (repo_id, digest, media_type, artifact_type, subject_digest, annotations,
 			manifest_size, size, pushed_at, status, tag_count)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0) on conflict (repo_id, digest) do nothing returning id`,
-		repo, i.Digest, i.MediaType, i.ArtifactType, null(i.Subject), annotations, i.ManifestSize, i.Size, ms(i.PushedAt), string(i.Status))
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (repo_id, digest) do nothing returning id`,
+		repo, i.Digest, i.MediaType, i.ArtifactType, null(i.Subject), annotations, i.ManifestSize, i.Size, ms(i.PushedAt), string(i.Status), len(i.Tags))
 	if err == ErrNotFound {
 		return ErrExists
 	}
@@ -264,12 +265,14 @@ func (tx *Tx) insertEdges(image, repo int64, layers []Link, children []Child) er
 }
 
 // PutTag points a tag at an image and returns the image that it pointed at
-// before, or 0. If that is the same image nothing changes.
-func (tx *Tx) PutTag(repo int64, tag string, image int64, now time.Time) (before int64, err error) {
+// before, or 0. If that is the same image nothing changes. Counted says that
+// the image has the tag in its count already.
+func (tx *Tx) PutTag(repo int64, tag string, image int64, now time.Time, counted bool) (before int64, err error) {
 	err = tx.row([]any{&before}, `select image_id from tags where repo_id = $1 and name = $2 /*pg: for update */`, repo, tag)
 	if err != nil && err != ErrNotFound {
 		return 0, err
 	}
+	err = nil
 	if before == image {
 		return before, nil
 	}
@@ -282,7 +285,9 @@ func (tx *Tx) PutTag(repo int64, tag string, image int64, now time.Time) (before
 			return 0, err
 		}
 	}
-	_, err = tx.exec(`update images set tag_count = tag_count + 1 where id = $1`, image)
+	if !counted {
+		_, err = tx.exec(`update images set tag_count = tag_count + 1 where id = $1`, image)
+	}
 	return before, err
 }
 

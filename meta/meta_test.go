@@ -118,7 +118,7 @@ func newImage(t *testing.T, db *meta.DB, repo *ecr.Repository, n int, tag string
 		if tag == "" {
 			return nil
 		}
-		_, err := tx.PutTag(repo.Row, tag, i.Row, t0)
+		_, err := tx.PutTag(repo.Row, tag, i.Row, t0, false)
 		return err
 	})
 	return i
@@ -232,10 +232,10 @@ func TestImages(t *testing.T) {
 		index := newImage(t, db, repo, 12, "latest", nil, []meta.Child{{Row: a.Row}, {Row: b.Row}})
 
 		update(t, db, func(tx *meta.Tx) error {
-			if _, err := tx.PutTag(repo.Row, "v0", a.Row, t0); err != nil {
+			if _, err := tx.PutTag(repo.Row, "v0", a.Row, t0, false); err != nil {
 				return err
 			}
-			before, err := tx.PutTag(repo.Row, "v1", b.Row, t0)
+			before, err := tx.PutTag(repo.Row, "v1", b.Row, t0, false)
 			if before != a.Row {
 				t.Errorf("v1 was on %d, want %d", before, a.Row)
 			}
@@ -304,7 +304,7 @@ func TestImageIDsPages(t *testing.T) {
 			i := newImage(t, db, repo, 10+n, "", nil, nil)
 			for k := range n {
 				update(t, db, func(tx *meta.Tx) error {
-					_, err := tx.PutTag(repo.Row, fmt.Sprintf("t%d-%d", n, k), i.Row, t0)
+					_, err := tx.PutTag(repo.Row, fmt.Sprintf("t%d-%d", n, k), i.Row, t0, false)
 					return err
 				})
 			}

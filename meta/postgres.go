@@ -63,6 +63,10 @@ func (e *postgresEngine) update(ctx context.Context, fn func(*Tx) error) (*pendi
 	return p, nil
 }
 
+func (e *postgresEngine) updateSoon(ctx context.Context, fn func(*Tx) error) (*Deferred, error) {
+	return nil, e.retry(context.WithoutCancel(ctx), fn)
+}
+
 // retry runs fn until it does not fail by a conflict with others, five times
 // at most.
 func (e *postgresEngine) retry(ctx context.Context, fn func(*Tx) error) error {
@@ -99,7 +103,10 @@ func (e *postgresEngine) once(ctx context.Context, fn func(*Tx) error) error {
 	return nil
 }
 
-func (e *postgresEngine) view(ctx context.Context, fn func(*Tx) error) error {
+func (e *postgresEngine) view(ctx context.Context, fn func(*Tx) error, one bool) error {
+	if one {
+		return protect(fn, &Tx{ctx: ctx, q: postgresOne{e}})
+	}
 	t, err := e.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return err
@@ -140,6 +147,18 @@ func (t postgresTx) exec(ctx context.Context, text string, args []any) (int64, e
 
 func (t postgresTx) query(ctx context.Context, text string, args []any) (rows, error) {
 	r, err := t.tx.Query(ctx, t.e.text(text), args...)
+	return postgresRows{r}, err
+}
+
+// postgresOne runs statements by themselves.
+type postgresOne struct{ e *postgresEngine }
+
+func (o postgresOne) exec(context.Context, string, []any) (int64, error) {
+	return 0, errors.New("meta: a view cannot write")
+}
+
+func (o postgresOne) query(ctx context.Context, text string, args []any) (rows, error) {
+	r, err := o.e.pool.Query(ctx, o.e.text(text), args...)
 	return postgresRows{r}, err
 }
 

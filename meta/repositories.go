@@ -71,6 +71,21 @@ func (tx *Tx) Repositories(account, after string, limit int) (repos []*ecr.Repos
 	return repos, err
 }
 
+// RepositoriesWith returns repositories of an account that link a digest, some
+// at most.
+func (tx *Tx) RepositoriesWith(account, digest string, limit int) (repos []*ecr.Repository, err error) {
+	ids, err := tx.integers(`select rb.repo_id from blobs b join repository_blobs rb on rb.blob_id = b.id
+		join repositories r on r.id = rb.repo_id where b.digest = $1 and r.account = $2 order by rb.repo_id limit $3`, digest, account, limit)
+	for _, id := range ids {
+		repo, err := tx.oneRepository(`select `+repositoryColumns+` from repositories where id = $1`, id)
+		if err != nil {
+			return nil, err
+		}
+		repos = append(repos, repo)
+	}
+	return repos, err
+}
+
 // RepositoryNames is Repositories for the names alone.
 func (tx *Tx) RepositoryNames(account, after string, limit int) ([]string, error) {
 	return tx.strings(`select name from repositories where account = $1 and name > $2 order by name limit $3`, account, after, limit)

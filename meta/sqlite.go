@@ -13,11 +13,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"golang.org/x/sys/unix"
 	_ "modernc.org/libc" // pinned to the version that modernc.org/sqlite demands
 	_ "modernc.org/sqlite"
 )
@@ -28,9 +30,13 @@ var migrations embed.FS
 const (
 	groupSize = 64                   // updates that share one commit, at most
 	groupTime = 5 * time.Millisecond // how long a group may go on growing
-	// walLimit is the size of the write-ahead log, in bytes, from which the
-	// writer itself waits for a checkpoint.
-	walLimit = 64 << 20
+	// soon is how long work waits at most for a commit to go with.
+	soon = 100 * time.Millisecond
+	// Sizes of the write-ahead log, in bytes: from the first on it is copied
+	// into the database beside the writer, from the second on the writer
+	// waits for that.
+	walCheckpoint = 16 << 20
+	walLimit      = 64 << 20
 )
 
 // sqliteEngine has one goroutine that writes and a pool of connections that
@@ -50,6 +56,9 @@ type sqliteEngine struct {
 	closed bool
 	queue  chan *work
 	ended  chan struct{}
+
+	laterMu sync.Mutex
+	later   []*Deferred // run with the next commit
 
 	checkpoints chan struct{}
 	checkpointC chan struct{} // closed when the checkpointer has ended
@@ -80,13 +89,13 @@ func openSQLite(ctx context.Context, o Options) (_ *sqliteEngine, err error) {
 		return nil, err
 	}
 	e.writeDB.SetMaxOpenConns(1)
-	if err := migrate(ctx, e.writeDB, goose.DialectSQLite3, "migrations/sqlite"); err != nil {
+	if err := migrateFile(ctx, o.URL, e.writeDB); err != nil {
 		return nil, err
 	}
 	if e.writer, err = newSQLiteConn(ctx, e.writeDB); err != nil {
 		return nil, err
 	}
-	if e.readDB, err = sql.Open("sqlite", dsn(o.URL, "query_only(1)", "cache_size(-8192)", "mmap_size(268435456)")); err != nil {
+	if e.readDB, err = sql.Open("sqlite", dsn(o.URL, "query_only(1)", "cache_size(-8192)")); err != nil {
 		return nil, err
 	}
 	e.readDB.SetMaxOpenConns(o.Readers + 1) // one more for checkpoints
@@ -128,6 +137,21 @@ func createFile(path string) error {
 	return dir.Sync()
 }
 
+// migrateFile is migrate for a SQLite file: one process at a time, by a lock on
+// a file of its own (to open and close the database file itself would take
+// SQLite's locks away).
+func migrateFile(ctx context.Context, path string, db *sql.DB) error {
+	f, err := os.OpenFile(path+"-migrate", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // ends the lock
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	return migrate(ctx, db, goose.DialectSQLite3, "migrations/sqlite")
+}
+
 func dsn(path string, pragmas ...string) string {
 	q := url.Values{"_pragma": append([]string{"busy_timeout(10000)", "journal_mode(wal)", "temp_store(2)"}, pragmas...)}
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
@@ -163,6 +187,51 @@ func (e *sqliteEngine) update(ctx context.Context, fn func(*Tx) error) (*pending
 	}
 }
 
+func (e *sqliteEngine) updateSoon(ctx context.Context, fn func(*Tx) error) (*Deferred, error) {
+	d := &Deferred{e: e, fn: fn}
+	e.laterMu.Lock()
+	e.later = append(e.later, d)
+	first := len(e.later) == 1
+	e.laterMu.Unlock()
+	if first {
+		time.AfterFunc(soon, func() {
+			// After Close there is nothing left to do.
+			_, _ = e.update(context.WithoutCancel(ctx), func(*Tx) error { return nil })
+		})
+	}
+	return d, nil
+}
+
+// cancel takes d out of what is to be run.
+func (e *sqliteEngine) cancel(d *Deferred) bool {
+	e.laterMu.Lock()
+	defer e.laterMu.Unlock()
+	i := slices.Index(e.later, d)
+	if i < 0 {
+		return false
+	}
+	e.later = slices.Delete(e.later, i, i+1)
+	return true
+}
+
+// runLater runs what updateSoon has gathered. The error is the connection's.
+func (e *sqliteEngine) runLater(tx *Tx) error {
+	e.laterMu.Lock()
+	later := e.later
+	e.later = nil
+	e.laterMu.Unlock()
+	for _, d := range later {
+		w := &work{fn: d.fn}
+		if err := e.runOne(w, tx); err != nil {
+			return err
+		}
+		if w.err != nil {
+			e.log.Warn("a deferred update failed", "error", w.err)
+		}
+	}
+	return nil
+}
+
 // write runs the updates. It owns e.writer.
 func (e *sqliteEngine) write() {
 	defer close(e.ended)
@@ -193,6 +262,9 @@ func (e *sqliteEngine) commit(group *[]*work) (err error) {
 	tx := &Tx{ctx: ctx, q: e.writer}
 	start := time.Now()
 	for i := 0; ; i++ {
+		if err := e.runLater(tx); err != nil {
+			return errors.Join(err, e.writer.control("rollback"))
+		}
 		if err := e.runOne((*group)[i], tx); err != nil {
 			return errors.Join(err, e.writer.control("rollback"))
 		}
@@ -271,7 +343,7 @@ func (e *sqliteEngine) checkpoint(db *sql.DB) {
 	defer close(e.checkpointC)
 	defer db.Close()
 	for range e.checkpoints {
-		if info, err := os.Stat(e.path + "-wal"); err == nil && info.Size() < 4<<20 {
+		if info, err := os.Stat(e.path + "-wal"); err == nil && info.Size() < walCheckpoint {
 			continue
 		}
 		var busy, total, done int
@@ -286,7 +358,7 @@ func (e *sqliteEngine) checkpoint(db *sql.DB) {
 	}
 }
 
-func (e *sqliteEngine) view(ctx context.Context, fn func(*Tx) error) error {
+func (e *sqliteEngine) view(ctx context.Context, fn func(*Tx) error, one bool) error {
 	var c *sqliteConn
 	select {
 	case c = <-e.readers:
@@ -300,6 +372,9 @@ func (e *sqliteEngine) view(ctx context.Context, fn func(*Tx) error) error {
 	// The driver watches a context that can end with a goroutine for each
 	// statement; statements here are short, so it gets one that cannot.
 	tx := &Tx{ctx: context.WithoutCancel(ctx), q: c}
+	if one {
+		return protect(fn, tx)
+	}
 	if err := c.control("begin"); err != nil {
 		return err
 	}
@@ -311,7 +386,7 @@ func (e *sqliteEngine) check(ctx context.Context) error {
 	return e.view(ctx, func(tx *Tx) error {
 		var n int64
 		return tx.row([]any{&n}, "select 1")
-	})
+	}, true)
 }
 
 func (e *sqliteEngine) close() error {
@@ -321,6 +396,7 @@ func (e *sqliteEngine) close() error {
 		return nil
 	}
 	e.closed = true
+	e.queue <- &work{fn: func(*Tx) error { return nil }, pending: pending{done: make(chan error, 1)}} // for what was to be soon
 	close(e.queue)
 	e.mu.Unlock()
 	<-e.ended

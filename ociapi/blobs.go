@@ -160,16 +160,14 @@ func parseRange(header string, size int64) (off, n int64, err error) {
 	end := size - 1
 	if ok && last != "" {
 		end, ok = parseNumber(last)
-		ok = ok && end >= off
-		end = min(end, size-1)
 	}
-	if !ok {
+	switch {
+	case !ok:
 		return 0, -1, nil
-	}
-	if off >= size {
+	case off >= size || end < off:
 		return 0, 0, errRange
 	}
-	return off, end - off + 1, nil
+	return off, min(end, size-1) - off + 1, nil
 }
 
 // parseNumber reads digits, and nothing else.

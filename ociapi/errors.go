@@ -59,6 +59,7 @@ var failures = [ecr.NumCodes]failure{
 	ecr.Throttled:                {429, "TOOMANYREQUESTS"},
 	ecr.NotAuthenticated:         {401, "UNAUTHORIZED"},
 	ecr.BadCredentials:           {401, "UNAUTHORIZED"},
+	ecr.InvalidSignature:         {401, "UNAUTHORIZED"},
 	ecr.ExpiredCredentials:       {403, "DENIED"},
 	ecr.UnknownOperation:         {404, "UNSUPPORTED"},
 	ecr.Unavailable:              {503, "UNAVAILABLE"},

@@ -53,15 +53,17 @@ func matches(header, etag string) bool {
 	return false
 }
 
-// manifestPut is end-7.
+// manifestPut is end-7; by digest it may set tags too (?tag=, more than once).
 func (s *Server) manifestPut(w http.ResponseWriter, r *http.Request, c ecr.Caller, id ecr.RepositoryID, req request) error {
 	payload, err := s.readManifest(w, r)
 	if err != nil {
 		return err
 	}
-	m, err := s.reg.PutImage(r.Context(), c, id, registry.PutImageInput{
-		Manifest: payload, MediaType: r.Header.Get("Content-Type"), Tag: req.ref.Tag, Digest: req.ref.Digest,
-	})
+	in := registry.PutImageInput{Manifest: payload, MediaType: r.Header.Get("Content-Type"), Tag: req.ref.Tag, Digest: req.ref.Digest}
+	if r.URL.RawQuery != "" && in.Tag == "" {
+		in.MoreTags = r.URL.Query()["tag"]
+	}
+	m, err := s.reg.PutImage(r.Context(), c, id, in)
 	var known *ecr.Error
 	if errors.As(err, &known) {
 		switch {
@@ -80,6 +82,9 @@ func (s *Server) manifestPut(w http.ResponseWriter, r *http.Request, c ecr.Calle
 	h["Docker-Content-Digest"] = []string{m.Digest}
 	if m.Subject != "" {
 		h.Set("OCI-Subject", m.Subject)
+	}
+	for _, tag := range in.MoreTags {
+		h.Add("OCI-Tag", tag)
 	}
 	h["Content-Length"] = []string{"0"}
 	w.WriteHeader(http.StatusCreated)

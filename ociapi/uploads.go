@@ -11,14 +11,14 @@ import (
 )
 
 // uploadStart is end-4a, end-4b and end-11: it begins an upload, takes a whole
-// blob (?digest=), or mounts one (?mount=&from=). A mount that cannot be
-// begins an upload.
+// blob (?digest=), or mounts one (?mount=, &from= if the client knows where it is).
+// A mount that cannot be begins an upload.
 func (s *Server) uploadStart(w http.ResponseWriter, r *http.Request, c ecr.Caller, id ecr.RepositoryID, _ request) error {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return &routeError{status: http.StatusBadRequest, code: "UNSUPPORTED", message: "malformed query"}
 	}
-	if mount, from := q.Get("mount"), q.Get("from"); mount != "" && from != "" {
+	if mount, from := q.Get("mount"), q.Get("from"); mount != "" {
 		l, err := s.reg.MountLayer(r.Context(), c, id, ecr.RepositoryID{Account: id.Account, Name: from}, mount)
 		if err == nil {
 			created(w, id, l)

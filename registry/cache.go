@@ -49,6 +49,7 @@ type entry struct {
 	links   map[string]meta.Link
 	weight  int64 // bytes, as counted in cache.size
 	dropped bool  // no longer in the cache: add nothing
+	moves   int64 // how often tags were dropped
 }
 
 func newCache(on bool) *cache {
@@ -106,6 +107,22 @@ func (c *cache) drop(id ecr.RepositoryID) {
 	}
 }
 
+// dropTags forgets where tags of a repository point, and nothing else of it:
+// an image never changes, and only a deletion, which drops the repository,
+// ends one.
+func (c *cache) dropTags(id ecr.RepositoryID, tags []string) {
+	e := c.get(id)
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.moves++
+	for _, t := range tags {
+		delete(e.tags, t)
+	}
+}
+
 // dropRows forgets repositories by their records.
 func (c *cache) dropRows(rows map[int64]bool) {
 	if !c.on || len(rows) == 0 {
@@ -142,12 +159,20 @@ func (e *entry) manifest(ref ecr.ImageID) *ecr.Manifest {
 	return e.digests[ref.Digest]
 }
 
-func (c *cache) addManifest(e *entry, m *ecr.Manifest) {
+// begin is to be called before what addManifest adds is read.
+func (e *entry) begin() (moves int64) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.moves
+}
+
+// addManifest keeps m, by its tag only if none was moved since begin.
+func (c *cache) addManifest(e *entry, m *ecr.Manifest, begun int64) {
 	if len(m.Payload) > cacheBytes/64 {
 		return
 	}
 	c.add(e, func() int64 {
-		if m.Tag != "" {
+		if m.Tag != "" && e.moves == begun {
 			e.tags[m.Tag] = m
 		}
 		if e.digests[m.Digest] != nil {
@@ -223,7 +248,7 @@ func (r *Registry) open(ctx context.Context, c ecr.Caller, action string, id ecr
 func (r *Registry) load(ctx context.Context, id ecr.RepositoryID) (*entry, error) {
 	generation := r.cache.generation(id).Load()
 	e := &entry{tags: map[string]*ecr.Manifest{}, digests: map[string]*ecr.Manifest{}, links: map[string]meta.Link{}, weight: 2 * cacheItem}
-	err := r.db.View(ctx, func(tx *meta.Tx) (err error) {
+	err := r.db.ViewOne(ctx, func(tx *meta.Tx) (err error) {
 		e.repo, err = tx.Repository(id)
 		return err
 	})

@@ -35,6 +35,7 @@ func (r *Registry) manifest(ctx context.Context, e *entry, ref ecr.ImageID) (*ec
 		return m, nil
 	}
 	var m *ecr.Manifest
+	begun := e.begin()
 	err := r.db.View(ctx, func(tx *meta.Tx) (err error) {
 		m, err = findManifest(tx, e.repo, ref)
 		return err
@@ -42,7 +43,7 @@ func (r *Registry) manifest(ctx context.Context, e *entry, ref ecr.ImageID) (*ec
 	if err != nil {
 		return nil, err
 	}
-	r.cache.addManifest(e, m)
+	r.cache.addManifest(e, m, begun)
 	return m, nil
 }
 

@@ -28,7 +28,7 @@ func (r *Registry) link(ctx context.Context, e *entry, digest string) (meta.Link
 		return l, nil
 	}
 	var links []meta.Link
-	err := r.db.View(ctx, func(tx *meta.Tx) (err error) {
+	err := r.db.ViewOne(ctx, func(tx *meta.Tx) (err error) {
 		links, err = tx.Links(e.repo.Row, []string{digest})
 		return err
 	})
@@ -208,8 +208,10 @@ func (r *Registry) OpenSignedLayer(ctx context.Context, path string, q url.Value
 }
 
 // MountLayer links a layer of from into to, without its bytes being sent
-// (OCI Distribution 1.1, end-11). Whatever keeps it from that, but a denial in
-// to itself, is LayersNotFound: the client uploads the layer instead.
+// (OCI Distribution 1.1, end-11). If from has no name, any repository of the
+// account that the caller may pull from will do. Whatever keeps it from that,
+// but a denial in to itself, is LayersNotFound: the client uploads the layer
+// instead.
 func (r *Registry) MountLayer(ctx context.Context, c ecr.Caller, to, from ecr.RepositoryID, digest string) (l ecr.Layer, err error) {
 	const action = "ecr:InitiateLayerUpload"
 	if err := r.ensure(ctx, c, action, to); err != nil {
@@ -232,6 +234,10 @@ func (r *Registry) MountLayer(ctx context.Context, c ecr.Caller, to, from ecr.Re
 	return l, err
 }
 
+// maxSources is how many repositories are looked at for a layer to mount.
+const maxSources = 20
+
+// mountable returns a link that the caller may use as the source of a mount.
 func (r *Registry) mountable(tx *meta.Tx, c ecr.Caller, to, from ecr.RepositoryID, digest string) (none meta.Link, err error) {
 	missing := layerNotFound(from, digest)
 	if to.Account != from.Account {
@@ -244,21 +250,27 @@ func (r *Registry) mountable(tx *meta.Tx, c ecr.Caller, to, from ecr.RepositoryI
 	if setting != "ENABLED" {
 		return none, missing
 	}
-	source, err := tx.Repository(from)
-	if err != nil && !errors.Is(err, meta.ErrNotFound) {
-		return none, err
+	var sources []*ecr.Repository
+	if from.Name == "" {
+		sources, err = tx.RepositoriesWith(to.Account, digest, maxSources)
+	} else if source, lookup := tx.Repository(from); lookup == nil {
+		sources = append(sources, source)
+	} else if !errors.Is(lookup, meta.ErrNotFound) {
+		err = lookup
 	}
-	if source == nil || r.allowIn(c, "ecr:GetDownloadUrlForLayer", from, source, nil) != nil {
-		return none, missing
-	}
-	links, err := tx.LockLinks(source.Row, []string{digest})
 	if err != nil {
 		return none, err
 	}
-	if len(links) == 0 {
-		return none, missing
+	for _, source := range sources {
+		if r.allowIn(c, "ecr:GetDownloadUrlForLayer", source.ID, source, nil) != nil {
+			continue
+		}
+		links, err := tx.LockLinks(source.Row, []string{digest})
+		if err != nil || len(links) > 0 {
+			return append(links, none)[0], err
+		}
 	}
-	return links[0], nil
+	return none, missing
 }
 
 // DeleteLayer removes a repository's link to a layer that no image of it

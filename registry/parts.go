@@ -25,6 +25,9 @@ func (r *Registry) UploadLayerPart(ctx context.Context, c ecr.Caller, id ecr.Rep
 	if s.up.ShortPart {
 		return s.up.Upload, partTooSmall()
 	}
+	if err := checkOffset(s.up, first); err != nil {
+		return s.up.Upload, err
+	}
 	s.up.ShortPart = int64(len(part)) < r.cfg.Limits.MinPartBytes
 	return r.append(ctx, s, first, bytes.NewReader(part), int64(len(part)))
 }

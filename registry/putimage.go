@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ecruhq/ecru/ecr"
@@ -22,10 +23,27 @@ type PutImageInput struct {
 	Manifest  []byte
 	MediaType string // "" means the manifest's own mediaType
 	Tag       string // "" means by digest only
+	MoreTags  []string
 	Digest    string // "" or the expected digest, which the image then keeps: sha256 or sha512
 }
 
-// PutImage stores a manifest and points the tag at it, in one transaction. Its
+// maxTags bounds MoreTags.
+const maxTags = 50
+
+// tags returns the tags to set, each once.
+func (in *PutImageInput) tags() (tags []string) {
+	if in.Tag != "" {
+		tags = append(tags, in.Tag)
+	}
+	for _, t := range in.MoreTags {
+		if !slices.Contains(tags, t) {
+			tags = append(tags, t)
+		}
+	}
+	return tags
+}
+
+// PutImage stores a manifest and points its tags at it, in one transaction. Its
 // layers must be linked in the repository, its children (of an index) must be
 // images of it; a subject need not exist. A repository that does not exist is
 // created if a template says so.
@@ -36,8 +54,13 @@ type PutImageInput struct {
 // returned with ImageAlreadyExists; nothing changes then.
 func (r *Registry) PutImage(ctx context.Context, c ecr.Caller, id ecr.RepositoryID, in PutImageInput) (*ecr.Manifest, error) {
 	const action = "ecr:PutImage"
-	if in.Tag != "" && !tagForm.MatchString(in.Tag) {
-		return nil, ecr.InvalidParam("imageTag", "must satisfy regular expression '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}'")
+	if len(in.MoreTags) > maxTags {
+		return nil, ecr.InvalidParam("imageTag", fmt.Sprintf("a push has at most %d tags", maxTags))
+	}
+	for _, tag := range in.tags() {
+		if !tagForm.MatchString(tag) {
+			return nil, ecr.InvalidParam("imageTag", "must satisfy regular expression '[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}'")
+		}
 	}
 	p, err := r.parse(id, in)
 	if err != nil {
@@ -48,10 +71,11 @@ func (r *Registry) PutImage(ctx context.Context, c ecr.Caller, id ecr.Repository
 	}
 	var img *ecr.Image
 	var exists error
-	err = r.update(ctx, c, action, id, func(tx *meta.Tx, repo *ecr.Repository) (err error) {
+	err = r.updateKeeping(ctx, c, action, id, func(tx *meta.Tx, repo *ecr.Repository) (err error) {
 		img, exists, err = r.put(tx, c, repo, p)
 		return err
 	})
+	r.cache.dropTags(id, in.tags())
 	if err != nil {
 		return nil, err
 	}
@@ -113,9 +137,9 @@ func (r *Registry) parse(id ecr.RepositoryID, in PutImageInput) (*push, error) {
 }
 
 // put stores p. It returns the image, and ImageAlreadyExists as exists if
-// nothing had to change.
+// nothing had to change. The first event of a fresh image is ImagePushed, any
+// further tag is an ImageTagged.
 func (r *Registry) put(tx *meta.Tx, c ecr.Caller, repo *ecr.Repository, p *push) (img *ecr.Image, exists, err error) {
-	now := r.now()
 	img, err = tx.Image(repo.Row, p.image.Digest)
 	fresh := errors.Is(err, meta.ErrNotFound)
 	if fresh {
@@ -124,34 +148,49 @@ func (r *Registry) put(tx *meta.Tx, c ecr.Caller, repo *ecr.Repository, p *push)
 	if err != nil {
 		return nil, nil, err
 	}
-	tag := p.in.Tag
-	moved := false
-	if tag != "" {
-		before, err := tx.PutTag(repo.Row, tag, img.Row, now)
-		if err != nil {
+	var moved []string
+	for _, tag := range p.in.tags() {
+		if did, err := r.moveTag(tx, repo, img, tag, fresh); err != nil {
+			return nil, nil, err
+		} else if did {
+			moved = append(moved, tag)
+		}
+	}
+	if !fresh && moved == nil {
+		return img, ecr.Errorf(ecr.ImageAlreadyExists, "Image with digest '%s' and tag '%s' already exists in the repository with name '%s' in registry with id '%s'",
+			img.Digest, orNull(p.in.Tag), repo.ID.Name, repo.ID.Account), nil
+	}
+	e := r.event(c, ecr.ImageTagged, "ecr:PutImage", repo.ID)
+	e.Digest = img.Digest
+	if fresh {
+		e.Type = ecr.ImagePushed
+		if moved == nil {
+			moved = []string{""}
+		}
+	}
+	for _, e.Tag = range moved {
+		if err := tx.Append(e); err != nil {
 			return nil, nil, err
 		}
-		if before != 0 && repo.TagImmutable(tag) {
-			return nil, nil, ecr.Errorf(ecr.ImageTagAlreadyExists,
-				"The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the repository is immutable.", tag, repo.ID.Name)
-		}
-		moved = before != img.Row
-		if moved && !fresh {
-			if err := r.checkTags(tx, img); err != nil {
-				return nil, nil, err
-			}
-		}
-	}
-	if !fresh && !moved {
-		return img, ecr.Errorf(ecr.ImageAlreadyExists, "Image with digest '%s' and tag '%s' already exists in the repository with name '%s' in registry with id '%s'",
-			img.Digest, orNull(tag), repo.ID.Name, repo.ID.Account), nil
-	}
-	e := r.event(c, ecr.ImagePushed, "ecr:PutImage", repo.ID)
-	if !fresh {
 		e.Type = ecr.ImageTagged
 	}
-	e.Digest, e.Tag = img.Digest, tag
-	return img, nil, tx.Append(e)
+	return img, nil, nil
+}
+
+// moveTag points a tag at an image, if it may; moved is false if it was there.
+func (r *Registry) moveTag(tx *meta.Tx, repo *ecr.Repository, img *ecr.Image, tag string, fresh bool) (moved bool, err error) {
+	before, err := tx.PutTag(repo.Row, tag, img.Row, r.now(), fresh)
+	if err != nil {
+		return false, err
+	}
+	if before != 0 && repo.TagImmutable(tag) {
+		return false, ecr.Errorf(ecr.ImageTagAlreadyExists,
+			"The image tag '%s' already exists in the '%s' repository and cannot be overwritten because the repository is immutable.", tag, repo.ID.Name)
+	}
+	if before == img.Row || fresh { // a fresh image has fewer tags than one push can give
+		return before != img.Row, nil
+	}
+	return true, r.checkTags(tx, img)
 }
 
 func orNull(s string) string {
@@ -184,7 +223,7 @@ func (r *Registry) insert(tx *meta.Tx, repo *ecr.Repository, p *push) (*ecr.Imag
 		return nil, err
 	}
 	img := p.image
-	img.PushedAt = r.now()
+	img.PushedAt, img.Tags = r.now(), p.in.tags()
 	for _, child := range children {
 		img.Size = max(img.Size, child.Size)
 	}

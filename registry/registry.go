@@ -127,6 +127,13 @@ func (r *Registry) now() time.Time { return r.cfg.Now().UTC().Truncate(time.Mill
 // runs fn in a single transaction. A denied caller does not learn whether the
 // repository exists. fn may run more than once.
 func (r *Registry) update(ctx context.Context, c ecr.Caller, action string, id ecr.RepositoryID, fn func(*meta.Tx, *ecr.Repository) error) error {
+	defer r.cache.drop(id)
+	return r.updateKeeping(ctx, c, action, id, fn)
+}
+
+// updateKeeping is update for an operation that sees itself to what the cache
+// has of the repository.
+func (r *Registry) updateKeeping(ctx context.Context, c ecr.Caller, action string, id ecr.RepositoryID, fn func(*meta.Tx, *ecr.Repository) error) error {
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
 		repo, err := tx.LockRepository(id)
 		if err := r.decide(c, action, id, repo, err); err != nil {
@@ -134,7 +141,6 @@ func (r *Registry) update(ctx context.Context, c ecr.Caller, action string, id e
 		}
 		return fn(tx, repo)
 	})
-	r.cache.drop(id)
 	return r.denied(ctx, c, action, id, err)
 }
 

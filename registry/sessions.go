@@ -24,9 +24,10 @@ type sessions struct {
 const maxSessions = 10_000
 
 type session struct {
-	lock chan struct{} // full while a request has the upload
-	up   *meta.Upload  // nil: to be read; belongs to who holds lock
-	used int           // requests that hold or want the lock; guarded by sessions.mu
+	lock chan struct{}  // full while a request has the upload
+	up   *meta.Upload   // nil: to be read; belongs to who holds lock
+	soon *meta.Deferred // the insertion of up's record, while that may be put off; as up
+	used int            // requests that hold or want the lock; guarded by sessions.mu
 }
 
 // enter returns the session of an upload, made if need be.

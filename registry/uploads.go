@@ -22,9 +22,10 @@ const (
 	actComplete = "ecr:CompleteLayerUpload"
 )
 
-// InitiateUpload begins an upload. Its record is written soon, before any
-// later call's: an upload whose server was killed within milliseconds of its
-// beginning may be unknown afterwards, like one that has expired.
+// InitiateUpload begins an upload. Its record is written with the next commit,
+// within a tenth of a second, or not at all if the upload is over by then: an
+// upload whose server was killed before may be unknown afterwards, like one
+// that has expired.
 // Errors: RepositoryNotFound, unless a template creates the repository.
 func (r *Registry) InitiateUpload(ctx context.Context, c ecr.Caller, id ecr.RepositoryID) (ecr.Upload, error) {
 	if err := r.ensure(ctx, c, actInitiate, id); err != nil {
@@ -39,13 +40,14 @@ func (r *Registry) InitiateUpload(ctx context.Context, c ecr.Caller, id ecr.Repo
 		RepositoryRow: e.repo.Row, Key: blob.NewKey(),
 	}
 	record := *up
-	if err := r.db.UpdateSoon(ctx, func(tx *meta.Tx) error { return tx.InsertUpload(&record) }); err != nil {
+	soon, err := r.db.UpdateSoon(ctx, func(tx *meta.Tx) error { return tx.InsertUpload(&record) })
+	if err != nil {
 		return ecr.Upload{}, err
 	}
 	if !r.db.Shared() {
 		s := r.sessions.enter(up.ID)
 		s.lock <- struct{}{}
-		s.up = up
+		s.up, s.soon = up, soon
 		r.release(up.ID, s)
 	}
 	return record.Upload, nil
@@ -290,7 +292,7 @@ func (r *Registry) finish(ctx context.Context, c ecr.Caller, s *session, rc *rec
 		r.discard(up, nil)
 		return ecr.Layer{}, wrong
 	}
-	return layer, r.adopt(ctx, c, up, layer)
+	return layer, r.adopt(ctx, c, up, layer, s.soon.Cancel())
 }
 
 // match returns the one of digests that the bytes have. A digest by another
@@ -334,8 +336,9 @@ func (r *Registry) verifyOther(ctx context.Context, up *meta.Upload, rc *receipt
 
 // adopt records a committed object as a layer of the repository, in one
 // transaction with the end of the upload. If the region has the bytes already
-// the new object goes to the trash.
-func (r *Registry) adopt(ctx context.Context, c ecr.Caller, up *meta.Upload, layer ecr.Layer) error {
+// the new object goes to the trash. Unwritten says that the upload was over
+// before its record was due to be written.
+func (r *Registry) adopt(ctx context.Context, c ecr.Caller, up *meta.Upload, layer ecr.Layer, unwritten bool) error {
 	now := r.now()
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
 		repo, err := tx.LockRepository(up.Repository)
@@ -345,8 +348,10 @@ func (r *Registry) adopt(ctx context.Context, c ecr.Caller, up *meta.Upload, lay
 		if repo.Row != up.RepositoryRow {
 			return uploadNotFound(up.Repository, up.ID)
 		}
-		if err := tx.DeleteUpload(up); err != nil {
-			return lostUpload(up, err)
+		if !unwritten {
+			if err := tx.DeleteUpload(up); err != nil {
+				return lostUpload(up, err)
+			}
 		}
 		blobID, kept, err := tx.PutBlob(layer, up.Key)
 		if err != nil {

@@ -91,7 +91,7 @@ func serve(t *testing.T, s *Server, action, body string) (status int, name, mess
 var common = map[string]bool{
 	"AccessDeniedException": true, "ThrottlingException": true, "ServiceUnavailable": true,
 	"MissingAuthenticationTokenException": true, "UnrecognizedClientException": true,
-	"ExpiredTokenException": true, "UnknownOperationException": true,
+	"ExpiredTokenException": true, "InvalidSignatureException": true, "UnknownOperationException": true,
 }
 
 func TestEveryCode(t *testing.T) {

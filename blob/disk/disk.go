@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -366,11 +367,11 @@ func (w *writer) Commit(digest string) error {
 	if err := w.f.Sync(); err != nil {
 		return err
 	}
-	var fan [1]byte
-	if _, err := fmt.Sscanf(string(w.key[:2]), "%02x", &fan[0]); err != nil {
+	fan, err := strconv.ParseUint(string(w.key[:2]), 16, 8)
+	if err != nil {
 		return err
 	}
-	return w.s.fan[fan[0]].Sync()
+	return w.s.fan[fan].Sync()
 }
 
 func (w *writer) Abort() error {

@@ -114,7 +114,7 @@ func TestAWSCommandLine(t *testing.T) {
 	})
 	t.Run("a wrong secret", func(t *testing.T) {
 		wrong := harness.AWS(t, s, harness.RootKey, "wrong/"+harness.RootValue)
-		contains(t, wrong.Command("describe-repositories").Fails(t), "SignatureException")
+		contains(t, wrong.Command("describe-repositories").Fails(t), "InvalidSignatureException")
 		unknown := harness.AWS(t, s, "AKIANOBODYNOBODY0000", harness.RootValue)
 		contains(t, unknown.Command("describe-repositories").Fails(t), "UnrecognizedClientException")
 	})

@@ -40,13 +40,14 @@ type Options struct {
 
 // A Server is a running `ecru serve`.
 type Server struct {
-	URL  string // http://127.0.0.1:port
-	Host string // 127.0.0.1:port
-	opt  Options
-	cmd  *exec.Cmd
-	log  *os.File
-	done chan struct{} // closed when the process has ended
-	err  error         // how, after done
+	URL   string // http://127.0.0.1:port
+	Host  string // 127.0.0.1:port
+	opt   Options
+	ready string // the ready file
+	cmd   *exec.Cmd
+	log   *os.File
+	done  chan struct{} // closed when the process has ended
+	err   error         // how, after done
 }
 
 // startLimit is how long a server may take until it answers.
@@ -55,9 +56,22 @@ const startLimit = 60 * time.Second
 // Start starts a server and returns when it answers. Its log is appended to
 // DATA.log, beside the data folder.
 func Start(opt Options) (*Server, error) {
-	s := &Server{opt: opt, done: make(chan struct{})}
-	ready := opt.Data + ".ready"
-	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
+	s, err := Launch(opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.awaitReady(); err != nil {
+		s.Kill()
+		return nil, fmt.Errorf("%w\n%s", err, s.Log())
+	}
+	return s, nil
+}
+
+// Launch is Start without the wait: the server may not answer yet, and its
+// address is not known.
+func Launch(opt Options) (*Server, error) {
+	s := &Server{opt: opt, ready: opt.Data + ".ready", done: make(chan struct{})}
+	if err := os.Remove(s.ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	var err error
@@ -65,7 +79,7 @@ func Start(opt Options) (*Server, error) {
 		return nil, err
 	}
 	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data", opt.Data, "--region", Region,
-		"--account", Account, "--ready-file", ready, "--metrics-listen", "off"}, opt.Args...)
+		"--account", Account, "--ready-file", s.ready, "--metrics-listen", "off"}, opt.Args...)
 	s.cmd = exec.Command(opt.Binary, args...)
 	s.cmd.Env = append(Environ(), opt.Env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
@@ -79,19 +93,15 @@ func Start(opt Options) (*Server, error) {
 		s.log.Close()
 		close(s.done)
 	}()
-	if err := s.awaitReady(ready); err != nil {
-		s.Kill()
-		return nil, fmt.Errorf("%w\n%s", err, s.Log())
-	}
 	return s, nil
 }
 
-func (s *Server) awaitReady(file string) error {
+func (s *Server) awaitReady() error {
 	limit := time.After(startLimit)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if b, err := os.ReadFile(file); err == nil {
+		if b, err := os.ReadFile(s.ready); err == nil {
 			s.URL = strings.TrimSpace(string(b))
 			u, err := url.Parse(s.URL)
 			if err != nil {

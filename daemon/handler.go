@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -74,6 +75,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h.obs.m.inFlight.Inc()
 	defer h.obs.m.inFlight.Dec()
 	w := &recorder{ResponseWriter: rw}
+	defer h.guard(r)
 	path := r.URL.Path
 	switch {
 	case strings.HasPrefix(path, "/v2/") || path == "/v2" || strings.HasPrefix(path, "/layers/"):
@@ -87,6 +89,18 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	default:
 		plain(w, http.StatusNotFound, "This is Ecru, a container registry. The registry is under /v2/, the ECR API takes POST requests to /.\n")
 	}
+}
+
+// guard logs a panic, which ends its request and no other.
+func (h *handler) guard(r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p != http.ErrAbortHandler {
+		h.log.Error("panic while serving a request", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	}
+	panic(http.ErrAbortHandler)
 }
 
 func plain(w http.ResponseWriter, status int, text string) {

@@ -106,7 +106,7 @@ func parseConditions(raw json.RawMessage, variables bool) (out []condition, err 
 			}
 			for _, v := range list {
 				if c.null && v != "true" && v != "false" {
-					return nil, fmt.Errorf("Null, %.100q: must be true or false", key) //nolint:staticcheck // an element's name
+					return nil, fmt.Errorf("Null, %.100q: must be true or false", key)
 				}
 				c.values = append(c.values, parsePattern(v, variables))
 			}

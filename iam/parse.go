@@ -97,7 +97,7 @@ func Parse(doc []byte, k Kind) (*Policy, error) {
 		}
 	}
 	if len(list) == 0 || len(list) > maxStatements {
-		return nil, fmt.Errorf("Statement must have 1 to %d entries", maxStatements) //nolint:staticcheck // an element's name
+		return nil, fmt.Errorf("Statement must have 1 to %d entries", maxStatements)
 	}
 	for i, raw := range list {
 		s, err := parseStatement(raw, k, p.Version == "2012-10-17")
@@ -169,7 +169,7 @@ func parseStatement(raw json.RawMessage, k Kind, variables bool) (*statement, er
 	}
 	if raw, ok := m["Condition"]; ok {
 		if s.conditions, err = parseConditions(raw, variables); err != nil {
-			return nil, fmt.Errorf("Condition: %w", err) //nolint:staticcheck // an element's name
+			return nil, fmt.Errorf("Condition: %w", err)
 		}
 	}
 	return s, nil
@@ -198,7 +198,7 @@ func (s *statement) parseAction(m map[string]json.RawMessage) error {
 	}
 	list, err := texts(raw)
 	if err != nil {
-		return fmt.Errorf("Action: %w", err) //nolint:staticcheck // an element's name
+		return fmt.Errorf("Action: %w", err)
 	}
 	for _, a := range list {
 		if service, name, ok := strings.Cut(a, ":"); a != "*" && (!ok || service == "" || name == "") {
@@ -225,7 +225,7 @@ func (s *statement) parseResource(m map[string]json.RawMessage, k Kind, variable
 	}
 	list, err := texts(raw)
 	if err != nil {
-		return fmt.Errorf("Resource: %w", err) //nolint:staticcheck // an element's name
+		return fmt.Errorf("Resource: %w", err)
 	}
 	for _, a := range list {
 		if !strings.ContainsRune(a, '*') && strings.Count(a, ":") < 5 || a == "" {

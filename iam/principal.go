@@ -45,7 +45,7 @@ func (s *statement) parsePrincipal(m map[string]json.RawMessage, k Kind) error {
 	for kind, raw := range kinds {
 		list, err := texts(raw)
 		if err != nil {
-			return fmt.Errorf("Principal: %w", err) //nolint:staticcheck // an element's name
+			return fmt.Errorf("Principal: %w", err)
 		}
 		if err := s.principals.add(kind, list); err != nil {
 			return err

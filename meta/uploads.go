@@ -48,6 +48,17 @@ func (tx *Tx) SaveUpload(u *Upload) error {
 	return err
 }
 
+// RekeyUpload moves u, which has no bytes yet, to another key, if its epoch is
+// still the one that was read (else ErrNotFound), and moves the epoch on.
+func (tx *Tx) RekeyUpload(u *Upload, key blob.Key) error {
+	n, err := tx.exec(`update uploads set storage_key = $3, epoch = epoch + 1 where id = $1 and epoch = $2 and store_state is null`,
+		u.ID, u.Epoch, string(key))
+	if err == nil && n == 0 {
+		return ErrNotFound
+	}
+	return err
+}
+
 // DeleteUpload deletes u, if its epoch is still the one that was read (else
 // ErrNotFound). What becomes of its object is the caller's business.
 func (tx *Tx) DeleteUpload(u *Upload) error {

@@ -88,7 +88,7 @@ func (m *Manifest) EffectiveArtifactType() string {
 }
 
 // errSyntax has ECR's words.
-var errSyntax = errors.New("Invalid JSON syntax") //nolint:staticcheck // shown to callers as it is
+var errSyntax = errors.New("Invalid JSON syntax")
 
 // members are the keys that Ecru reads.
 var members = []string{"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "blobs",

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 
 	"github.com/google/uuid"
 
@@ -83,12 +84,12 @@ func (r *Registry) append(ctx context.Context, s *session, off int64, body io.Re
 	if err := checkOffset(s.up, off); err != nil {
 		return s.up.Upload, err
 	}
-	u, err := r.receive(ctx, s.up, "sha256", body, length)
+	up := s.up
+	u, err := r.receive(ctx, up, "sha256", body, length)
 	if err != nil && !errors.As(err, new(sourceError)) {
-		return s.up.Upload, r.abandon(s, u, err)
+		return up.Upload, r.abandon(s, u, err)
 	}
 	broken := err
-	up := s.up
 	if up.Store, err = u.w.Suspend(true); err == nil {
 		up.Size = u.w.Size()
 		up.Hash, err = u.h.(encoding.BinaryMarshaler).MarshalBinary()
@@ -146,7 +147,7 @@ func (r *Registry) receive(ctx context.Context, up *meta.Upload, algorithm strin
 	rc = &receipt{algorithm: algorithm}
 	if up.Store == nil {
 		rc.h = oci.NewHash(algorithm)
-		rc.w, err = r.blobs.Create(ctx, up.Key)
+		rc.w, err = r.createObject(ctx, up)
 	} else {
 		rc.algorithm, rc.h = "sha256", oci.NewHash("sha256")
 		if err := rc.h.(encoding.BinaryUnmarshaler).UnmarshalBinary(up.Hash); err != nil {
@@ -168,6 +169,29 @@ func (r *Registry) receive(ctx context.Context, up *meta.Upload, algorithm strin
 		err = sourceError{io.ErrUnexpectedEOF}
 	}
 	return rc, err
+}
+
+// createObject creates the object of an upload that has no bytes yet. Where a
+// request left some of which nothing is recorded (its process was killed) the
+// upload gets another key: a key is not written twice.
+func (r *Registry) createObject(ctx context.Context, up *meta.Upload) (blob.Writer, error) {
+	w, err := r.blobs.Create(ctx, up.Key)
+	if !errors.Is(err, fs.ErrExist) {
+		return w, err
+	}
+	record, key := *up, blob.NewKey()
+	err = r.db.Update(ctx, func(tx *meta.Tx) error {
+		if err := tx.RekeyUpload(&record, key); err != nil {
+			return lostUpload(&record, err)
+		}
+		return tx.Trash(record.Key, r.now())
+	})
+	if err != nil {
+		return nil, err
+	}
+	up.Key = key
+	up.Epoch++
+	return r.blobs.Create(ctx, key)
 }
 
 func (r *Registry) tooLarge() error {

@@ -16,6 +16,7 @@ func (s *Server) getAuthorizationToken(ctx context.Context, c call, in *sdk.GetA
 		return nil, err
 	}
 	token := base64.StdEncoding.EncodeToString([]byte("AWS:" + password))
+	//lint:ignore SA1019 deprecated, and still sent by clients
 	registries := in.RegistryIds
 	if len(registries) == 0 {
 		registries = []string{c.Account}

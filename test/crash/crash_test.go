@@ -59,7 +59,7 @@ type arena struct {
 func run(t *testing.T, seed uint64, rounds int, args ...string) {
 	a := &arena{
 		load: &load{ledger: newLedger(), count: map[string]int{}},
-		opt:  harness.Options{Binary: harness.Binary(t), Data: filepath.Join(t.TempDir(), "data"), Args: args},
+		opt:  harness.Options{Binary: harness.Binary(t), Data: filepath.Join(t.TempDir(), "data"), Args: append(args, "--log-level", "debug")},
 		rng:  rand.New(rand.NewPCG(seed, 9)),
 	}
 	a.prepare(t)

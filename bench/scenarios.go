@@ -41,8 +41,8 @@ var all = []string{"ecru", "peer", "limit"}
 func scenarios(o options) []scenario {
 	list := []scenario{
 		smallPushes(1), smallPushes(16),
-		largePush("put"), largePush("patch"),
-		largePull(1), largePull(4),
+		largePush("put", o), largePush("patch", o),
+		largePull(1, o), largePull(4, o),
 		manifests("GET"), manifests("HEAD"),
 		mounts(),
 	}
@@ -89,14 +89,14 @@ func large(size int) [][]byte {
 	return parts
 }
 
-func largePush(kind string) scenario {
+func largePush(kind string, o options) scenario {
 	what := "PUT"
 	if kind == "patch" {
 		what = "PATCH of 16 MiB"
 	}
 	return scenario{
 		name: "push-large-" + kind, servers: all, restart: true,
-		metrics: []metric{{"push of a layer of 512 MiB, " + what, "MB/s", false}},
+		metrics: []metric{{fmt.Sprintf("push of a layer of %d MiB, %s", o.largeSize/mib, what), "MB/s", false}},
 		prepare: func(p *process, o options) (any, error) {
 			if p.name != "limit" {
 				if err := warmUp(p.target); err != nil {
@@ -163,10 +163,10 @@ func (w *wire) pushChunks(sum string, body [][]byte) error {
 	return err
 }
 
-func largePull(clients int) scenario {
+func largePull(clients int, o options) scenario {
 	return scenario{
 		name: fmt.Sprintf("pull-large-%d", clients), servers: all,
-		metrics: []metric{{fmt.Sprintf("pull of a layer of 512 MiB, %d client%s", clients, plural(clients)), "MB/s", false}},
+		metrics: []metric{{fmt.Sprintf("pull of a layer of %d MiB, %d client%s", o.largeSize/mib, clients, plural(clients)), "MB/s", false}},
 		prepare: func(p *process, o options) (any, error) {
 			body := large(o.largeSize)
 			path, err := p.placeLarge(body)

@@ -111,10 +111,6 @@ func (b *bed) startPeer() (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.launchPeer(dir)
-}
-
-func (b *bed) launchPeer(dir string, wrap ...string) (*process, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -123,10 +119,13 @@ func (b *bed) launchPeer(dir string, wrap ...string) (*process, error) {
 	if err := os.WriteFile(config, fmt.Appendf(nil, peerConfig, dir, addr), 0o600); err != nil {
 		return nil, err
 	}
-	args := append(wrap, harness.RegistryProgram, "serve", config)
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	cmd.Stderr = os.Stderr
+	cmd := exec.Command(harness.RegistryProgram, "serve", config)
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -121,13 +121,13 @@ func TestPresigned(t *testing.T) {
 		t.Errorf("a presigned request: %v", err)
 	}
 	at = now.Add(61 * time.Second)
-	if _, err := a.API(presign(), nil, "ecr", ""); code(err) != ecr.BadSignature {
+	if _, err := a.API(presign(), nil, "ecr", ""); code(err) != ecr.InvalidSignature {
 		t.Errorf("after its time: %v", err)
 	}
 	at = now
 	r := presign()
 	r = request("GET", strings.Replace(r.RequestURI, "X-Amz-Expires=60", "X-Amz-Expires=6000", 1), "")
-	if _, err := a.API(r, nil, "ecr", ""); code(err) != ecr.BadSignature {
+	if _, err := a.API(r, nil, "ecr", ""); code(err) != ecr.InvalidSignature {
 		t.Errorf("with its time changed: %v", err)
 	}
 }
@@ -183,7 +183,7 @@ func TestTampered(t *testing.T) {
 			r.Header.Set("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.ListImages")
 			sign(t, r, body, now)
 			change(r, &body)
-			if c, err := a.API(r, []byte(body), "ecr", ""); code(err) != ecr.BadSignature && code(err) != ecr.BadCredentials || c.Principal != nil {
+			if c, err := a.API(r, []byte(body), "ecr", ""); code(err) != ecr.InvalidSignature && code(err) != ecr.BadCredentials || c.Principal != nil {
 				t.Errorf("got %v as %v, want it refused", err, c.Principal)
 			}
 		})
@@ -192,7 +192,7 @@ func TestTampered(t *testing.T) {
 
 func TestSkew(t *testing.T) {
 	for offset, want := range map[time.Duration]ecr.Code{
-		4 * time.Minute: -1, -4 * time.Minute: -1, 6 * time.Minute: ecr.BadSignature, -6 * time.Minute: ecr.BadSignature,
+		4 * time.Minute: -1, -4 * time.Minute: -1, 6 * time.Minute: ecr.InvalidSignature, -6 * time.Minute: ecr.InvalidSignature,
 	} {
 		at := now
 		a, _ := setup(t, &at)

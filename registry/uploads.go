@@ -77,7 +77,8 @@ func (r *Registry) AppendUpload(ctx context.Context, c ecr.Caller, id ecr.Reposi
 		return ecr.Upload{}, err
 	}
 	defer r.release(uploadID, s)
-	return r.append(ctx, s, off, body, length)
+	// A client that goes away ends body, and what came of it is recorded.
+	return r.append(context.WithoutCancel(ctx), s, off, body, length)
 }
 
 func (r *Registry) append(ctx context.Context, s *session, off int64, body io.Reader, length int64) (ecr.Upload, error) {
@@ -246,6 +247,7 @@ func (r *Registry) CompleteUpload(ctx context.Context, c ecr.Caller, id ecr.Repo
 		return ecr.Layer{}, err
 	}
 	defer r.release(uploadID, s)
+	ctx = context.WithoutCancel(ctx) // as in AppendUpload
 	if err := checkOffset(s.up, off); err != nil {
 		return ecr.Layer{}, err
 	}

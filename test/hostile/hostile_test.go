@@ -114,7 +114,7 @@ func TestLengthsThatLie(t *testing.T) {
 		}
 		n, err := v.reg.UploadSize(t.Context(), v.URL+loc)
 		if err != nil || n != 5 {
-			t.Errorf("the upload has %d bytes (%v), want the 5 that came", n, err)
+			t.Errorf("the upload has %d bytes (%v), want the 5 that came; the answer was HTTP %d %s", n, err, r.status, r.body)
 		}
 	})
 	t.Run("a body longer than its Content-Length", func(t *testing.T) {

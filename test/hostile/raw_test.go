@@ -26,7 +26,7 @@ type victim struct {
 
 func newVictim(t *testing.T, args ...string) *victim {
 	t.Helper()
-	s := harness.New(t, args...)
+	s := harness.New(t, append(args, "--log-level", "debug", "--access-log")...)
 	name := "app"
 	if _, err := s.Root().CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: &name}); err != nil {
 		t.Fatal(err)

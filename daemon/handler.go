@@ -179,10 +179,10 @@ func (h *handler) readAPI(w *recorder, r *http.Request, action, id string) (ecr.
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(h.idle)) // where there are deadlines
 	body, err := read(r.Body, r.ContentLength, limit)
-	_ = rc.SetReadDeadline(time.Time{})
-	if err != nil {
+	if err != nil { // the deadline stays: what is left of the body is not waited for
 		return ecr.Caller{}, nil, err
 	}
+	_ = rc.SetReadDeadline(time.Time{})
 	c, err := h.auth.API(r, body, "ecr", id)
 	if err != nil {
 		return c, nil, err

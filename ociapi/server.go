@@ -153,7 +153,7 @@ func (p *patient) Read(b []byte) (int, error) {
 		p.set = now
 	}
 	n, err := p.body.Read(b)
-	if err != nil {
+	if err == io.EOF { // after any other error the rest of the body is not waited for
 		_ = p.rc.SetReadDeadline(time.Time{})
 	}
 	return n, err

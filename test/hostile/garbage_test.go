@@ -150,17 +150,21 @@ func TestSlowClients(t *testing.T) {
 	}
 	v.reg.HTTP.CloseIdleConnections()
 	before := v.descriptors(t)
-	loc, err := v.reg.StartUpload(t.Context(), "app")
-	if err != nil {
-		t.Fatal(err)
+	upload := func() string { // one each: requests to the same one wait for each other
+		loc, err := v.reg.StartUpload(t.Context(), "app")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimPrefix(loc, v.URL)
 	}
-	upload := strings.TrimPrefix(loc, v.URL)
-	for kind, request := range map[string]string{
-		"a header that does not end": "GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: ",
-		"a body that does not come":  v.authorized(t, "PATCH", upload, "Content-Length: 1000000\r\n", "some bytes"),
-		"an API body":                "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonEC2ContainerRegistry_V20150921.PutImage\r\nContent-Length: 1000\r\n\r\n{",
-		"a manifest":                 v.authorized(t, "PUT", "/v2/app/manifests/slow", "Content-Length: 1000\r\nContent-Type: "+harness.ManifestType+"\r\n", "{"),
-		"an answer that is not read": v.authorized(t, "GET", "/v2/app/blobs/"+digest, "", ""),
+	fixed := func(request string) func() string { return func() string { return request } }
+	for kind, request := range map[string]func() string{
+		"a header that does not end": fixed("GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: "),
+		"a body that does not come":  func() string { return v.authorized(t, "PATCH", upload(), "Content-Length: 1000000\r\n", "some bytes") },
+		"a short body":               func() string { return v.authorized(t, "PATCH", upload(), "Content-Length: 1000\r\n", "some bytes") },
+		"an API body":                fixed("POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonEC2ContainerRegistry_V20150921.PutImage\r\nContent-Length: 1000\r\n\r\n{"),
+		"a manifest":                 fixed(v.authorized(t, "PUT", "/v2/app/manifests/slow", "Content-Length: 1000\r\nContent-Type: "+harness.ManifestType+"\r\n", "{")),
+		"an answer that is not read": fixed(v.authorized(t, "GET", "/v2/app/blobs/"+digest, "", "")),
 	} {
 		t.Run(kind, func(t *testing.T) { v.standStill(t, before, request) })
 	}
@@ -173,7 +177,7 @@ func TestSlowClients(t *testing.T) {
 // standStill sends a request on many connections and then nothing, pushes
 // honestly meanwhile, and waits for the server to have as few open files as
 // before.
-func (v *victim) standStill(t *testing.T, before int, request string) {
+func (v *victim) standStill(t *testing.T, before int, request func() string) {
 	const connections = 100
 	for range connections {
 		c, err := net.Dial("tcp", v.Host)
@@ -181,7 +185,7 @@ func (v *victim) standStill(t *testing.T, before int, request string) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if _, err := io.WriteString(c, request); err != nil {
+		if _, err := io.WriteString(c, request()); err != nil {
 			t.Fatal(err)
 		}
 	}

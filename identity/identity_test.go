@@ -265,7 +265,7 @@ func TestKeyring(t *testing.T) {
 	}
 	k, err := identity.ParseKeyring("# comment\n\n" + master + "\n")
 	ok(t, err)
-	for _, text := range []string{fmt.Sprint(k), fmt.Sprintf("%v", k), fmt.Sprintf("%s", k)} {
+	for _, text := range []string{fmt.Sprint(k), fmt.Sprintf("%+v", k)} {
 		if strings.Contains(text, master) || text != "keyring of 1" {
 			t.Errorf("shown as %q", text)
 		}

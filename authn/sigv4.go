@@ -84,6 +84,22 @@ func (a *Authenticator) API(r *http.Request, body []byte, service, requestID str
 	return c, nil
 }
 
+// Precheck reports whether a signed request can be good, before its body is
+// read: whether the signature is of this time, region and service, and its
+// access key is one that may sign. It has API's errors and does not say who
+// calls.
+func (a *Authenticator) Precheck(r *http.Request, service string) error {
+	s, err := parseSignature(r)
+	if err != nil {
+		return err
+	}
+	if err := a.check(r, s, service); err != nil {
+		return err
+	}
+	_, _, err = a.id.SecretKey(r.Context(), s.accessKeyID)
+	return err
+}
+
 func (s *signature) scope() string {
 	return s.date + "/" + s.region + "/" + s.service + "/aws4_request"
 }

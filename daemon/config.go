@@ -2,17 +2,15 @@ package daemon
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/ecruhq/ecru/registry"
 )
@@ -59,45 +57,6 @@ type Config struct {
 	MaxLayer        Bytes
 }
 
-// Bytes is a size that is written as 20MiB.
-type Bytes int64
-
-var units = []struct {
-	name string
-	size int64
-}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
-
-// String implements pflag.Value.
-func (b *Bytes) String() string {
-	for _, u := range units {
-		if int64(*b) >= u.size && int64(*b)%u.size == 0 {
-			return strconv.FormatInt(int64(*b)/u.size, 10) + u.name
-		}
-	}
-	return strconv.FormatInt(int64(*b), 10) + "B"
-}
-
-// Set implements pflag.Value.
-func (b *Bytes) Set(s string) error {
-	for _, u := range append(slices.Clone(units), struct {
-		name string
-		size int64
-	}{"", 1}) {
-		if number, ok := strings.CutSuffix(s, u.name); ok {
-			n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
-			if err != nil || n < 0 || n > (1<<62)/u.size {
-				break
-			}
-			*b = Bytes(n * u.size)
-			return nil
-		}
-	}
-	return fmt.Errorf("%q is not a size such as 512MiB or 50GiB", s)
-}
-
-// Type implements pflag.Value.
-func (b *Bytes) Type() string { return "size" }
-
 // Flags declares every setting on f, with its default.
 func (c *Config) Flags(f *pflag.FlagSet) {
 	limits, times := registry.DefaultLimits(), registry.DefaultTimes()
@@ -119,7 +78,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 	f.BoolVar(&c.AccessLog, "access-log", false, "log every request")
 	f.StringSliceVar(&c.TrustedProxies, "trusted-proxies", nil, "addresses or networks whose X-Forwarded-For is believed")
-	f.StringVar(&c.ReadyFile, "ready-file", "", "file to write the server's URL to as soon as it answers")
+	f.StringVar(&c.ReadyFile, "ready-file", "", "file to write the server's URL to as soon as it answers; removed at the start. The data folder's file endpoint holds the same")
 	f.DurationVar(&c.ShutdownGrace, "shutdown-grace", 30*time.Second, "how long requests in flight may take to end when the server stops")
 	f.DurationVar(&c.IdleTimeout, "idle-timeout", 2*time.Minute, "how long a transfer may stand still before it is cut")
 	f.DurationVar(&c.GCInterval, "gc-interval", time.Minute, "how often garbage collection looks for due work")
@@ -136,150 +95,6 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.Var(&c.MaxLayer, "max-layer-size", "size of a layer")
 }
 
-// secret reports whether a setting must not be shown.
-func secret(name string) bool {
-	return name == "root-secret-access-key" || name == "master-key" || name == "database"
-}
-
-func variable(name string) string {
-	return "ECRU_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-}
-
-// Sources tells where each setting's value comes from.
-type Sources map[string]string
-
-// Load completes flags that were parsed: what was not given as a flag is taken
-// from the environment, then from the file (if path is not empty), then its
-// default. A key of the file that is no setting is an error that names it.
-func Load(f *pflag.FlagSet, path string, getenv func(string) (string, bool)) (Sources, error) {
-	from := Sources{}
-	given := map[string]bool{}
-	f.VisitAll(func(flag *pflag.Flag) {
-		from[flag.Name] = "default"
-		if flag.Changed {
-			from[flag.Name], given[flag.Name] = "flag", true
-		}
-	})
-	if path != "" {
-		if err := loadFile(f, path, given, from); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	f.VisitAll(func(flag *pflag.Flag) {
-		value, ok := getenv(variable(flag.Name))
-		if !ok || given[flag.Name] || err != nil {
-			return
-		}
-		if setErr := set(flag, []string{value}); setErr != nil {
-			err = fmt.Errorf("%s: %w", variable(flag.Name), setErr)
-		}
-		from[flag.Name] = variable(flag.Name)
-	})
-	return from, err
-}
-
-func loadFile(f *pflag.FlagSet, path string, given map[string]bool, from Sources) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("read the configuration: %w", err)
-	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(b, &doc); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if len(doc.Content) == 0 {
-		return nil
-	}
-	root := doc.Content[0]
-	if root.Kind != yaml.MappingNode {
-		return fmt.Errorf("%s:%d: want settings, one a line, as name: value", path, root.Line)
-	}
-	seen := map[string]bool{}
-	for i := 0; i < len(root.Content); i += 2 {
-		key, value := root.Content[i], root.Content[i+1]
-		flag := f.Lookup(key.Value)
-		if flag == nil || key.Value == "config" || key.Value == "print-config" || key.Value == "help" {
-			return fmt.Errorf("%s:%d: there is no setting %q (ecru serve --help lists them)", path, key.Line, key.Value)
-		}
-		if seen[key.Value] {
-			return fmt.Errorf("%s:%d: %s is set twice", path, key.Line, key.Value)
-		}
-		seen[key.Value] = true
-		if given[key.Value] {
-			continue
-		}
-		values, err := scalars(value)
-		if err == nil {
-			err = set(flag, values)
-		}
-		if err != nil {
-			return fmt.Errorf("%s:%d: %s: %w", path, key.Line, key.Value, err)
-		}
-		from[key.Value] = path
-	}
-	return nil
-}
-
-func scalars(n *yaml.Node) ([]string, error) {
-	nodes := []*yaml.Node{n}
-	if n.Kind == yaml.SequenceNode {
-		nodes = n.Content
-	}
-	out := make([]string, 0, len(nodes))
-	for _, n := range nodes {
-		if n.Kind != yaml.ScalarNode {
-			return nil, fmt.Errorf("want a value or a list of values")
-		}
-		out = append(out, n.Value)
-	}
-	return out, nil
-}
-
-// set gives a flag its value as Load does: without marking it as given.
-func set(flag *pflag.Flag, values []string) error {
-	if list, ok := flag.Value.(pflag.SliceValue); ok {
-		var all []string
-		for _, v := range values {
-			for part := range strings.SplitSeq(v, ",") {
-				if part = strings.TrimSpace(part); part != "" {
-					all = append(all, part)
-				}
-			}
-		}
-		return list.Replace(all)
-	}
-	if len(values) != 1 {
-		return fmt.Errorf("want one value")
-	}
-	return flag.Value.Set(values[0])
-}
-
-// Print writes the settings as a configuration file, with where each comes
-// from. Secrets are not shown.
-func Print(f *pflag.FlagSet, from Sources) string {
-	var b strings.Builder
-	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Name == "config" || flag.Name == "print-config" || flag.Name == "help" {
-			return
-		}
-		value := flag.Value.String()
-		switch {
-		case secret(flag.Name) && value != "":
-			value = `"" # set, not shown;`
-		case value == "" || strings.ContainsAny(value, "{}[]#: ,"):
-			value = strconv.Quote(value) + " #"
-			if list, ok := flag.Value.(pflag.SliceValue); ok {
-				value = "[" + strings.Join(list.GetSlice(), ", ") + "] #"
-			}
-		default:
-			value += " #"
-		}
-		fmt.Fprintf(&b, "%s: %s %s\n", flag.Name, value, from[flag.Name])
-	})
-	return b.String()
-}
-
 // check refuses settings that cannot be served with, in words that say what to
 // do.
 func (c *Config) check() error {
@@ -292,6 +107,9 @@ func (c *Config) check() error {
 	if c.Data == "" {
 		return fmt.Errorf("data: name the folder to keep everything in")
 	}
+	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") {
+		return fmt.Errorf("database: want a URL that begins with postgres://, or nothing for SQLite in the data folder") // it may hold a password
+	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return fmt.Errorf("tls-cert and tls-key go together")
 	}
@@ -301,17 +119,14 @@ func (c *Config) check() error {
 	if (c.RootAccessKeyID == "") != (c.RootSecretAccessKey == "") {
 		return fmt.Errorf("root-access-key-id and root-secret-access-key go together")
 	}
-	if c.ExternalURL != "" {
-		u, err := url.Parse(c.ExternalURL)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
-			return fmt.Errorf("external-url: %q is not a URL of a host, such as https://ecr.example.com", c.ExternalURL)
-		}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("listen: %q is not an address such as 127.0.0.1:5000 or :5000", c.Listen)
 	}
-	for name, d := range map[string]time.Duration{"gc-interval": c.GCInterval, "gc-grace": c.GCGrace, "idle-timeout": c.IdleTimeout,
-		"orphan-age": c.OrphanAge, "upload-ttl": c.UploadTTL, "link-ttl": c.LinkTTL, "pull-flush": c.PullFlush, "shutdown-grace": c.ShutdownGrace} {
-		if d <= 0 {
-			return fmt.Errorf("%s: must be longer than nothing", name)
-		}
+	if err := c.checkNames(); err != nil {
+		return err
+	}
+	if err := c.checkNumbers(); err != nil {
+		return err
 	}
 	if c.TrashDelay < c.LinkTTL {
 		return fmt.Errorf("trash-delay: must be at least link-ttl (%s), or links break while they are good", c.LinkTTL)
@@ -319,8 +134,57 @@ func (c *Config) check() error {
 	if _, err := c.proxies(); err != nil {
 		return err
 	}
+	if err := new(slog.LevelVar).UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return fmt.Errorf("log-level: %q is not debug, info, warn or error", c.LogLevel)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return fmt.Errorf("log-format: %q is not text or json", c.LogFormat)
+	}
 	_, _, err := c.metricsAddress(0)
 	return err
+}
+
+// checkNames checks the names by which clients reach the server.
+func (c *Config) checkNames() error {
+	if c.ExternalURL != "" {
+		u, err := url.Parse(c.ExternalURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || strings.Trim(u.Path, "/") != "" {
+			return fmt.Errorf("external-url: %q is not a URL of a host, such as https://ecr.example.com", c.ExternalURL)
+		}
+	}
+	if c.RegistryHost == "" {
+		return nil
+	}
+	host := c.host(c.RegistryHost, c.Account)
+	if u, err := url.Parse("//" + host); err != nil || u.Host != host || strings.ContainsAny(host, "{}@") {
+		return fmt.Errorf("registry-host: %q is not a host, such as ecr.example.com:5000 or {account}.dkr.ecr.{region}.example.com", c.RegistryHost)
+	}
+	return nil
+}
+
+func (c *Config) checkNumbers() error {
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"shutdown-grace", c.ShutdownGrace}, {"idle-timeout", c.IdleTimeout}, {"gc-interval", c.GCInterval}, {"gc-grace", c.GCGrace},
+		{"orphan-age", c.OrphanAge}, {"upload-ttl", c.UploadTTL}, {"link-ttl", c.LinkTTL}, {"pull-flush", c.PullFlush},
+	} {
+		if d.value <= 0 {
+			return fmt.Errorf("%s: must be longer than nothing, such as 30s or 24h", d.name)
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{
+		{"max-repositories", c.MaxRepositories}, {"max-images-per-repository", c.MaxImages}, {"max-tags-per-image", c.MaxTags}, {"max-layer-size", int64(c.MaxLayer)},
+	} {
+		if n.value <= 0 {
+			return fmt.Errorf("%s: must be more than 0", n.name)
+		}
+	}
+	return nil
 }
 
 func (c *Config) proxies() (out []netip.Prefix, err error) {
@@ -356,7 +220,11 @@ func (c *Config) metricsAddress(port int) (address, second string, err error) {
 		return "", "", fmt.Errorf("metrics-listen: %w", err)
 	}
 	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return "", "", fmt.Errorf("metrics-listen: %s is not a loopback address: metrics and profiles tell too much for others", c.MetricsListen)
+		return "", "", notLoopback(c.MetricsListen)
 	}
 	return c.MetricsListen, "", nil
+}
+
+func notLoopback(address string) error {
+	return fmt.Errorf("metrics-listen: %s is not a loopback address: metrics and profiles tell too much for others", address)
 }

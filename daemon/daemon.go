@@ -8,150 +8,33 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
+	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/ecruhq/ecru/authn"
 	ecrapi "github.com/ecruhq/ecru/awsapi/ecr"
 	"github.com/ecruhq/ecru/blob"
-	"github.com/ecruhq/ecru/blob/disk"
 	"github.com/ecruhq/ecru/gc"
-	"github.com/ecruhq/ecru/identity"
-	"github.com/ecruhq/ecru/meta"
+	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
-	"github.com/ecruhq/ecru/registry"
 )
 
-// orphanInterval is how often the store is walked for orphans.
-const orphanInterval = 7 * 24 * time.Hour
-
-// A Core is the stores and what stands on them, for commands that work on a
-// data folder.
-type Core struct {
-	DB       *meta.DB
-	Blobs    *disk.Store
-	Registry *registry.Registry
-	Identity *identity.Identity
-}
-
-// OpenIdentity opens the database of a data folder alone; a server may be
-// using it at the same time. Only Identity and DB are set.
-func (c *Config) OpenIdentity(ctx context.Context) (*Core, error) {
-	return c.openDB(ctx, false, slog.New(slog.DiscardHandler))
-}
-
-func (c *Config) openDB(ctx context.Context, create bool, log *slog.Logger) (*Core, error) {
-	if err := c.check(); err != nil {
-		return nil, err
-	}
-	keys, err := c.keyring(create)
-	if err != nil {
-		return nil, err
-	}
-	url := c.Database
-	if url == "" {
-		url = filepath.Join(c.Data, "meta.db")
-	}
-	db, err := meta.Open(ctx, meta.Options{URL: url, Log: log})
-	if err != nil {
-		return nil, err
-	}
-	return &Core{DB: db, Identity: identity.New(db, keys, c.Region, time.Now)}, nil
-}
-
-// Open opens the stores of a data folder. With readOnly a server may be using
-// them at the same time, and nothing is written to the blob store.
-func (c *Config) Open(ctx context.Context, readOnly bool) (*Core, error) {
-	return c.open(ctx, false, readOnly, slog.New(slog.DiscardHandler))
-}
-
-func (c *Config) open(ctx context.Context, create, readOnly bool, log *slog.Logger) (_ *Core, err error) {
-	core, err := c.openDB(ctx, create, log)
-	if err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(c.Data, "blobs")
-	if readOnly {
-		core.Blobs, err = disk.OpenReadOnly(dir)
-	} else {
-		core.Blobs, err = disk.Open(dir)
-	}
-	if err != nil {
-		return nil, errors.Join(err, core.DB.Close())
-	}
-	limits := registry.DefaultLimits()
-	limits.Repositories, limits.ImagesPerRepository, limits.TagsPerImage = c.MaxRepositories, c.MaxImages, c.MaxTags
-	limits.LayerBytes = int64(c.MaxLayer)
-	keys, err := c.keyring(false)
-	if err != nil {
-		return nil, errors.Join(err, core.Close())
-	}
-	core.Registry = registry.New(core.DB, core.Blobs, registry.Config{
-		Region: c.Region, Host: func(account string) string { return c.host(c.registryHost(), account) }, Scheme: c.scheme(),
-		Limits: limits, Now: time.Now, Log: log, LinkKey: keys.Derive("layer links"),
-		Times: registry.Times{Upload: c.UploadTTL, Grace: c.GCGrace, Link: c.LinkTTL, Trash: c.TrashDelay, Orphan: c.OrphanAge, Pulls: c.PullFlush},
-	})
-	return core, nil
-}
-
-// Close closes the stores, in order.
-func (c *Core) Close() error {
-	err := c.DB.Close()
-	if c.Blobs != nil {
-		err = errors.Join(err, c.Blobs.Close())
-	}
-	return err
-}
-
-func (c *Config) scheme() string {
-	if c.ExternalURL != "" {
-		scheme, _, _ := strings.Cut(c.ExternalURL, ":")
-		return scheme
-	}
-	if c.TLSCert != "" || c.TLSSelfSigned {
-		return "https"
-	}
-	return "http"
-}
-
-// registryHost is the template of the registry's host.
-func (c *Config) registryHost() string {
-	if c.RegistryHost != "" {
-		return c.RegistryHost
-	}
-	if u, err := url.Parse(c.ExternalURL); err == nil && u.Host != "" {
-		return u.Host
-	}
-	host, port, err := net.SplitHostPort(c.Listen)
-	if err != nil {
-		return c.Listen
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	return net.JoinHostPort(host, port)
-}
-
-// host fills in a template.
-func (c *Config) host(template, account string) string {
-	return strings.NewReplacer("{account}", account, "{region}", c.Region).Replace(template)
-}
-
-// URL is how clients reach the server.
-func (c *Config) URL() string {
-	if c.ExternalURL != "" {
-		return strings.TrimSuffix(c.ExternalURL, "/")
-	}
-	copy := *c
-	copy.RegistryHost = ""
-	return c.scheme() + "://" + copy.registryHost()
-}
+const (
+	// orphanInterval is how often the store is walked for orphans.
+	orphanInterval = 7 * 24 * time.Hour
+	// certCheck is how often a certificate is looked at when nobody connects.
+	certCheck = 12 * time.Hour
+	// headerTimeout is the longest that a request's headers may take.
+	headerTimeout = 20 * time.Second
+	// cutGrace is how long the stores stay open for requests that were cut off.
+	cutGrace = 5 * time.Second
+)
 
 // A Server is a daemon that has been opened.
 type Server struct {
@@ -163,6 +46,7 @@ type Server struct {
 	gc      *gc.Collector
 
 	tls            *tls.Config
+	certificate    *reloader // nil without TLS
 	listener       net.Listener
 	metricListener net.Listener
 }
@@ -182,13 +66,24 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (s 
 			s.close()
 		}
 	}()
-	if s.tls, err = s.cfg.tlsConfig(time.Now); err != nil {
+	if cfg.ReadyFile != "" { // of another start: nobody may take it for this one's
+		if err := os.Remove(cfg.ReadyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("ready-file: %w", err)
+		}
+	}
+	if s.certificate, err = s.cfg.certificate(time.Now, log); err != nil {
 		return nil, err
+	}
+	if s.certificate != nil {
+		s.tls = s.certificate.config()
 	}
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w (choose another address with --listen)", err)
 	}
 	s.cfg.Listen = s.listener.Addr().String()
+	if s.tls == nil && s.cfg.scheme() == "http" && !s.listener.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		log.Warn("passwords cross the network in the clear: set tls-cert and tls-key, tls-self-signed, or external-url to the https URL of a proxy in front", "listen", s.cfg.Listen)
+	}
 	if err := s.listenMetrics(ctx); err != nil {
 		return nil, err
 	}
@@ -214,6 +109,9 @@ func (s *Server) listenMetrics(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("metrics-listen: %w", err)
 	}
+	if a := s.metricListener.Addr().(*net.TCPAddr); !a.IP.IsLoopback() { // what localhost means is up to the resolver
+		return notLoopback(a.String())
+	}
 	return nil
 }
 
@@ -223,7 +121,7 @@ func (s *Server) ensureRoot(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("root access key: %w", err)
 	}
 	if id == "" {
-		return nil
+		return s.checkCredentials()
 	}
 	if err := s.cfg.writeCredentials(id, secret); err != nil {
 		return fmt.Errorf("keep the root access key: %w", err)
@@ -232,8 +130,25 @@ func (s *Server) ensureRoot(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "First start: made\n  %s  the root access key of account %s\n  %s  the key that seals every secret; keep a copy\n",
-		filepath.Join(data, CredentialsFile), s.cfg.Account, filepath.Join(data, keyFile))
+	fmt.Fprintf(out, "First start: made\n  %s  the root access key of account %s\n", filepath.Join(data, CredentialsFile), s.cfg.Account)
+	if s.cfg.MasterKey == "" {
+		fmt.Fprintf(out, "  %s  the key that seals every secret; keep a copy\n", filepath.Join(data, keyFile))
+	}
+	return nil
+}
+
+// checkCredentials looks at the file of the root access key when there was no
+// key to make: a key of the configuration has put the file's out of use.
+func (s *Server) checkCredentials() error {
+	path := filepath.Join(s.cfg.Data, CredentialsFile)
+	id, _, err := ReadCredentials(s.cfg.Data)
+	switch given := s.cfg.RootAccessKeyID; {
+	case errors.Is(err, fs.ErrNotExist) && given == "":
+		s.log.Info("the root access key is not in the data folder; to replace it start with ECRU_ROOT_ACCESS_KEY_ID and ECRU_ROOT_SECRET_ACCESS_KEY", "file", path)
+	case err == nil && given != "" && id != given:
+		s.log.Info("removing the file of a root access key that the configuration's has replaced", "file", path)
+		return os.Remove(path)
+	}
 	return nil
 }
 
@@ -277,6 +192,15 @@ func (s *Server) MetricsURL() string {
 	return "http://" + s.metricListener.Addr().String() + "/metrics"
 }
 
+// Reload reads the certificate's files again, changed or not; without TLS it
+// does nothing. With an error the old certificate stays.
+func (s *Server) Reload() error {
+	if s.certificate == nil {
+		return nil
+	}
+	return s.certificate.reload()
+}
+
 // Serve serves until ctx ends, and then stops: requests in flight may end
 // within the grace time, stores close last. A second context, hurry, cuts the
 // grace time short.
@@ -295,6 +219,11 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	defer stopWorkers()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.gc.Run(workers) })
+	if s.certificate != nil {
+		wg.Go(func() {
+			job.Every(workers, s.log, "certificate", certCheck, func(context.Context) error { return s.certificate.reload() })
+		})
+	}
 	if err := s.announce(); err != nil {
 		s.log.Error("cannot write where the server is", "error", err)
 	}
@@ -313,6 +242,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 			srv.Close()
 		}
 	}
+	s.handler.wait(cutGrace)
 	stopWorkers()
 	wg.Wait()
 	s.listener, s.metricListener = nil, nil // closed with their servers
@@ -321,7 +251,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 20 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: h, ReadHeaderTimeout: min(headerTimeout, s.cfg.IdleTimeout), IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }
@@ -340,7 +270,8 @@ func serve(srv *http.Server, l net.Listener) (err error) {
 
 // announce writes where the server is, for commands and scripts.
 func (s *Server) announce() error {
-	err := writeFile(filepath.Join(s.cfg.Data, EndpointFile), []byte(s.URL()+"\n"), 0o644)
+	err := errors.Join(writeFile(filepath.Join(s.cfg.Data, EndpointFile), []byte(s.URL()+"\n"), 0o644),
+		writeFile(filepath.Join(s.cfg.Data, RegionFile), []byte(s.cfg.Region+"\n"), 0o644))
 	if s.cfg.ReadyFile != "" {
 		err = errors.Join(err, writeFile(s.cfg.ReadyFile, []byte(s.URL()+"\n"), 0o644))
 	}

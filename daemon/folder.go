@@ -16,6 +16,7 @@ const (
 	keyFile         = "master.key"
 	CredentialsFile = "root-credentials" // the root access key, in the form of ~/.aws/credentials
 	EndpointFile    = "endpoint"         // the server's URL
+	RegionFile      = "region"           // and its region
 	CAFile          = "tls/ca.crt"
 )
 

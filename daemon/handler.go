@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -36,6 +35,7 @@ type handler struct {
 	// checks are what must answer for the server to be ready, by name.
 	checks   []check
 	stopping atomic.Bool
+	running  atomic.Int64 // requests
 	log      *slog.Logger
 }
 
@@ -72,22 +72,57 @@ func (h *handler) identify(r *http.Request) (ecr.Caller, error) {
 }
 
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	h.running.Add(1)
+	defer h.running.Add(-1)
 	h.obs.m.inFlight.Inc()
 	defer h.obs.m.inFlight.Dec()
 	w := &recorder{ResponseWriter: rw}
 	defer h.guard(r)
+	if r.ContentLength != 0 {
+		r.Body = &received{r.Body, h.obs.m.received}
+	}
 	path := r.URL.Path
 	switch {
 	case strings.HasPrefix(path, "/v2/") || path == "/v2" || strings.HasPrefix(path, "/layers/"):
 		h.oci.ServeHTTP(w, r)
-	case path == "/livez":
-		plain(w, http.StatusOK, "ok\n")
-	case path == "/readyz":
-		h.ready(w, r)
 	case path == "/" && (r.Method == http.MethodPost || r.URL.RawQuery != ""):
 		h.api(w, r)
 	default:
+		h.other(w, r)
+	}
+}
+
+// other answers what is neither the registry's nor the API's.
+func (h *handler) other(w *recorder, r *http.Request) {
+	start, id, kind := time.Now(), h.requestID(), "health"
+	w.Header().Set("X-Amzn-Requestid", id)
+	switch {
+	case r.URL.Path == "/livez":
+		plain(w, http.StatusOK, "ok\n")
+	case r.URL.Path == "/readyz":
+		h.ready(w, r)
+	case r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/service/"): // Smithy RPC v2
+		kind = "other_service"
+		h.otherService(w, r, id)
+	default:
+		kind = "not_found"
 		plain(w, http.StatusNotFound, "This is Ecru, a container registry. The registry is under /v2/, the ECR API takes POST requests to /.\n")
+	}
+	h.obs.observe(w, r, kind, ecr.Caller{RequestID: id}, start)
+}
+
+// wait returns when no request is being answered, or after limit.
+func (h *handler) wait(limit time.Duration) {
+	end := time.After(limit)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for h.running.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-end:
+			h.log.Warn("closing the stores under requests that do not end", "requests", h.running.Load())
+			return
+		}
 	}
 }
 
@@ -131,7 +166,8 @@ func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
 		tell(c.name, c.run(ctx))
 	}
 	if h.stopping.Load() {
-		tell("running", errors.New("the server is stopping"))
+		status = http.StatusServiceUnavailable
+		b.WriteString("[-] running failed: shutting down\n")
 	} else {
 		tell("running", nil)
 	}
@@ -176,6 +212,12 @@ func (h *handler) readAPI(w *recorder, r *http.Request, action, id string) (ecr.
 	if r.ContentLength > limit {
 		return ecr.Caller{}, nil, tooLarge(limit)
 	}
+	if r.ContentLength < 0 || r.ContentLength > unseen {
+		// Memory for a large body is for those who name a key that may ask.
+		if err := h.auth.Precheck(r, "ecr"); err != nil {
+			return ecr.Caller{}, nil, err
+		}
+	}
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(h.idle)) // where there are deadlines
 	body, err := read(r.Body, r.ContentLength, limit)
@@ -207,10 +249,16 @@ func tooLarge(limit int64) error {
 	return ecr.Errorf(ecr.InvalidParameter, "The body of this request may have at most %d bytes", limit)
 }
 
+// unseen is how large a body may be that is read before anything is known of
+// who sends it, and how much memory is taken on a body's word for its length.
+const unseen = 64 << 10
+
+// read reads a body. Of its length that is announced (or is -1) only a part is
+// believed before the bytes come.
 func read(src io.Reader, length, limit int64) ([]byte, error) {
 	var b bytes.Buffer
 	if length > 0 {
-		b.Grow(int(length) + bytes.MinRead)
+		b.Grow(int(min(length, unseen)) + bytes.MinRead)
 	}
 	n, err := b.ReadFrom(io.LimitReader(src, limit+1))
 	if err != nil {
@@ -223,12 +271,25 @@ func read(src io.Reader, length, limit int64) ([]byte, error) {
 }
 
 // otherService answers for services that Ecru does not have, in the form of
-// the protocol that the request has.
+// the protocol that the request has: AWS JSON, Smithy RPC v2 CBOR, or query.
 func (h *handler) otherService(w http.ResponseWriter, r *http.Request, id string) {
 	const message = "This server has Amazon ECR's API and no other service's. Check --endpoint-url and AWS_ENDPOINT_URL."
-	w.Header().Set("X-Amzn-Requestid", id)
 	if r.Header.Get("X-Amz-Target") != "" {
 		h.ecr.Error(w, id, ecr.Errorf(ecr.UnknownOperation, message))
+		return
+	}
+	w.Header().Set("X-Amzn-Requestid", id)
+	if protocol := r.Header.Get("Smithy-Protocol"); protocol == "rpc-v2-cbor" {
+		body := []byte{0xa2} // a map of two pairs of texts
+		for _, text := range []string{"__type", "com.amazonaws.ecru#UnknownOperationException", "message", message} {
+			body = append(body, 0x78, byte(len(text))) // a text of less than 256 bytes
+			body = append(body, text...)
+		}
+		w.Header().Set("Smithy-Protocol", protocol)
+		w.Header().Set("Content-Type", "application/cbor")
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(http.StatusNotFound)
+		w.Write(body)
 		return
 	}
 	w.Header().Set("Content-Type", "text/xml")

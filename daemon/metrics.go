@@ -22,6 +22,7 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
 	sent     prometheus.Counter
+	received prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -36,8 +37,9 @@ func newMetrics() *metrics {
 		}, []string{"kind"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "ecru_requests_in_flight", Help: "Requests being answered."}),
 		sent:     prometheus.NewCounter(prometheus.CounterOpts{Name: "ecru_sent_bytes_total", Help: "Bytes of answers' bodies."}),
+		received: prometheus.NewCounter(prometheus.CounterOpts{Name: "ecru_received_bytes_total", Help: "Bytes of requests' bodies, as they come."}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.inFlight, m.sent,
+	m.registry.MustRegister(m.requests, m.duration, m.inFlight, m.sent, m.received,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -84,6 +86,20 @@ func (r *recorder) ReadFrom(src io.Reader) (int64, error) {
 
 // Unwrap serves http.ResponseController.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// A received is a request's body whose bytes are counted.
+type received struct {
+	io.ReadCloser
+	bytes prometheus.Counter
+}
+
+func (r *received) Read(b []byte) (int, error) {
+	n, err := r.ReadCloser.Read(b)
+	if n > 0 {
+		r.bytes.Add(float64(n))
+	}
+	return n, err
+}
 
 // An observer counts and logs requests that have been answered.
 type observer struct {

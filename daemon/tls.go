@@ -11,11 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -27,61 +29,84 @@ const (
 	certRenew = 30 * 24 * time.Hour
 )
 
-// tlsConfig returns how TLS is served, or nil for plain HTTP.
-func (c *Config) tlsConfig(now func() time.Time) (*tls.Config, error) {
+// certificate returns the one to serve TLS with, or nil for plain HTTP.
+func (c *Config) certificate(now func() time.Time, log *slog.Logger) (*reloader, error) {
+	r := &reloader{cert: c.TLSCert, key: c.TLSKey, now: now, log: log, renew: func() error { return nil }}
 	switch {
 	case c.TLSSelfSigned:
 		dir := filepath.Join(c.Data, "tls")
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
-		if err := c.selfSign(dir, now()); err != nil {
-			return nil, fmt.Errorf("make a certificate: %w", err)
-		}
-		c.TLSCert, c.TLSKey = filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
+		self := *c // as it is at the start
+		r.renew = func() error { return self.selfSign(dir, now()) }
+		r.cert, r.key = filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
 	case c.TLSCert == "":
 		return nil, nil
 	}
-	r := &reloader{cert: c.TLSCert, key: c.TLSKey}
-	if _, err := r.get(nil); err != nil {
-		return nil, fmt.Errorf("tls-cert, tls-key: %w", err)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: r.get, NextProtos: []string{"h2", "http/1.1"}}, nil
+	return r, r.reload()
 }
 
+// recheck is how often the files of a certificate are looked at, at most.
+const recheck = 10 * time.Second
+
 // A reloader serves the certificate in two files, and reads them again when
-// they have changed.
+// they have changed. Its methods are safe for concurrent use.
 type reloader struct {
 	cert, key string
+	now       func() time.Time
+	log       *slog.Logger
+	renew     func() error // makes the files new if it is time
 
 	mu      sync.Mutex
 	looked  time.Time
 	changed time.Time
-	loaded  *tls.Certificate
+	loaded  *tls.Certificate // never nil after the first reload
 }
 
+func (r *reloader) config() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: r.get, NextProtos: []string{"h2", "http/1.1"}}
+}
+
+// reload renews the certificate if it is time and reads it, changed or not.
+// With an error the one from before stays.
+func (r *reloader) reload() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.renew(); err != nil {
+		return fmt.Errorf("make a certificate: %w", err)
+	}
+	return r.load()
+}
+
+func (r *reloader) load() error {
+	r.looked = r.now()
+	info, err := os.Stat(r.cert)
+	if err != nil {
+		return fmt.Errorf("tls-cert: %w", err)
+	}
+	fresh, err := tls.LoadX509KeyPair(r.cert, r.key)
+	if err != nil {
+		return fmt.Errorf("tls-cert, tls-key: %w", err)
+	}
+	r.loaded, r.changed = &fresh, info.ModTime()
+	return nil
+}
+
+// get implements tls.Config.GetCertificate.
 func (r *reloader) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.loaded != nil && time.Since(r.looked) < 10*time.Second {
-		return r.loaded, nil
-	}
-	r.looked = time.Now()
-	info, err := os.Stat(r.cert)
-	if err == nil && r.loaded != nil && info.ModTime().Equal(r.changed) {
-		return r.loaded, nil
-	}
-	var fresh tls.Certificate
-	if err == nil {
-		fresh, err = tls.LoadX509KeyPair(r.cert, r.key)
-	}
-	if err != nil {
-		if r.loaded != nil {
-			return r.loaded, nil // half of a change: the other file follows
+	if now := r.now(); now.Sub(r.looked) >= recheck {
+		r.looked = now
+		info, err := os.Stat(r.cert)
+		if err == nil && !info.ModTime().Equal(r.changed) {
+			err = r.load()
 		}
-		return nil, err
+		if err != nil { // perhaps half of a change: the other file follows
+			r.log.Warn("the changed certificate is not used", "error", err)
+		}
 	}
-	r.loaded, r.changed = &fresh, info.ModTime()
 	return r.loaded, nil
 }
 
@@ -97,7 +122,7 @@ func (c *Config) selfSign(dir string, now time.Time) error {
 	}
 	if old, err := tls.LoadX509KeyPair(filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")); err == nil {
 		leaf, err := x509.ParseCertificate(old.Certificate[0])
-		if err == nil && now.Add(certRenew).Before(leaf.NotAfter) && covers(leaf, c.names()) {
+		if err == nil && now.Add(certRenew).Before(leaf.NotAfter) && covers(leaf, c.names()) && leaf.CheckSignatureFrom(ca) == nil {
 			return nil
 		}
 	}
@@ -135,6 +160,9 @@ func (c *Config) names() []string {
 	}
 	if c.RegistryHost != "" {
 		host := c.host(c.RegistryHost, "*")
+		if rest, ok := strings.CutPrefix(host, "*."); !ok || strings.Contains(rest, "*") {
+			host = c.host(c.RegistryHost, c.Account) // a wildcard is a whole first label only
+		}
 		if h, _, err := net.SplitHostPort(host); err == nil {
 			host = h
 		}
@@ -145,7 +173,7 @@ func (c *Config) names() []string {
 
 func covers(leaf *x509.Certificate, names []string) bool {
 	for _, n := range names {
-		if leaf.VerifyHostname(n) != nil && n[0] != '*' {
+		if leaf.VerifyHostname(strings.Replace(n, "*", "any", 1)) != nil {
 			return false
 		}
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,35 +16,54 @@ import (
 func newEnv() *cobra.Command {
 	var data, region, shell string
 	cmd := &cobra.Command{
-		Use:     "env",
-		Short:   "Print the environment that points AWS tools at this server",
-		Long:    "Print the environment that points AWS tools at the server of a data folder, with its root access key.",
+		Use:   "env",
+		Short: "Print the environment that points AWS tools at this server",
+		Long: "Print the environment that points AWS tools at the server of a data folder, with its root access key:\n" +
+			"the one in the folder, or that of ECRU_ROOT_ACCESS_KEY_ID and ECRU_ROOT_SECRET_ACCESS_KEY.",
 		Example: "  eval \"$(ecru env)\"\n  ecru env --shell fish | source",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			url, err := endpoint("", data)
+			vars, err := environment(data, region)
 			if err != nil {
 				return err
-			}
-			id, secret := os.Getenv("ECRU_ROOT_ACCESS_KEY_ID"), os.Getenv("ECRU_ROOT_SECRET_ACCESS_KEY")
-			if id == "" {
-				if id, secret, err = daemon.ReadCredentials(data); err != nil {
-					return fmt.Errorf("the root access key is not to be had: %w", err)
-				}
-			}
-			vars := [][2]string{{"AWS_ENDPOINT_URL", url}, {"AWS_ACCESS_KEY_ID", id}, {"AWS_SECRET_ACCESS_KEY", secret},
-				{"AWS_REGION", region}, {"AWS_DEFAULT_REGION", region}}
-			ca, err := filepath.Abs(filepath.Join(data, daemon.CAFile))
-			if _, statErr := os.Stat(ca); err == nil && statErr == nil && strings.HasPrefix(url, "https:") {
-				vars = append(vars, [2]string{"AWS_CA_BUNDLE", ca})
 			}
 			return printVars(cmd, shell, vars)
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", envOr("ECRU_DATA", "./ecru-data"), "data folder of the server")
-	cmd.Flags().StringVar(&region, "region", envOr("ECRU_REGION", "us-east-1"), "region of the server")
+	cmd.Flags().StringVar(&region, "region", "", "region, if not the server's")
 	cmd.Flags().StringVar(&shell, "shell", "posix", "posix or fish")
 	return cmd
+}
+
+// environment is what AWS's tools need for the server of a data folder. What
+// the environment says already is passed over: it may be another server's.
+func environment(data, region string) ([][2]string, error) {
+	c := client{data: data, named: true}
+	url := c.folder(daemon.EndpointFile)
+	if url == "" {
+		return nil, fmt.Errorf("no server has run on %s: start one with ecru serve --data %s, or name another folder with --data", data, quote(data))
+	}
+	if region == "" {
+		region = cmp.Or(c.folder(daemon.RegionFile), "us-east-1")
+	}
+	id, secret := os.Getenv("ECRU_ROOT_ACCESS_KEY_ID"), os.Getenv("ECRU_ROOT_SECRET_ACCESS_KEY")
+	if id == "" || secret == "" {
+		var err error
+		if id, secret, err = daemon.ReadCredentials(data); err != nil {
+			return nil, fmt.Errorf("the root access key is not to be had: set ECRU_ROOT_ACCESS_KEY_ID and ECRU_ROOT_SECRET_ACCESS_KEY as for the server: %w", err)
+		}
+	}
+	vars := [][2]string{{"AWS_ENDPOINT_URL", url}, {"AWS_ACCESS_KEY_ID", id}, {"AWS_SECRET_ACCESS_KEY", secret},
+		{"AWS_REGION", region}, {"AWS_DEFAULT_REGION", region}}
+	ca, err := filepath.Abs(filepath.Join(data, daemon.CAFile))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(ca); err == nil && strings.HasPrefix(url, "https:") {
+		vars = append(vars, [2]string{"AWS_CA_BUNDLE", ca})
+	}
+	return vars, nil
 }
 
 func envOr(name, otherwise string) string {
@@ -53,21 +74,37 @@ func envOr(name, otherwise string) string {
 }
 
 func printVars(cmd *cobra.Command, shell string, vars [][2]string) error {
-	format := "export %s=%s\n"
+	format, word := "export %s=%s\n", quote
 	switch shell {
 	case "posix":
 	case "fish":
-		format = "set -gx %s %s\n"
+		format, word = "set -gx %s %s\n", quoteFish
 	default:
 		return fmt.Errorf("--shell: %q is not posix or fish", shell)
 	}
 	for _, v := range vars {
-		if _, err := fmt.Fprintf(cmd.OutOrStdout(), format, v[0], quote(v[1])); err != nil {
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), format, v[0], word(v[1])); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// quote makes s one word of a shell.
+// quote makes s one word of a POSIX shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// quoteFish makes s one word of fish, where \ has a meaning between quotes.
+func quoteFish(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(s) + "'"
+}
+
+// plainWord is what no shell takes apart.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=-]+$`)
+
+// word is quote for people: what needs no quotes gets none.
+func word(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return quote(s)
+}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,30 +24,54 @@ type credential struct {
 	Secret    string
 }
 
-// endpointOf returns the URL of the server with a registry's host: that of the
-// environment, else the host itself, which is spoken to without TLS only on
-// the loopback.
-func endpointOf(server string) string {
-	for _, name := range []string{"AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL"} {
-		if url := os.Getenv(name); url != "" {
-			return url
-		}
+// endpointFor finds the server of a registry: the one that the client is given
+// or the environment names; else the registry's own host, which is spoken to
+// without TLS on the loopback only.
+func (c *client) endpointFor(registry string) {
+	if c.findEndpoint() == nil {
+		return
 	}
-	if strings.Contains(server, "://") {
-		return server
+	c.endpoint = registry
+	if strings.Contains(registry, "://") {
+		return
 	}
-	host := hostOf(server)
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
+	c.endpoint = "https://" + hostOf(registry)
+	if loopback(hostOf(registry)) && os.Getenv("AWS_CA_BUNDLE") == "" {
+		c.endpoint = "http://" + hostOf(registry)
 	}
-	if ip := net.ParseIP(name); name == "localhost" || strings.HasSuffix(name, ".localhost") || ip != nil && ip.IsLoopback() {
-		if os.Getenv("AWS_CA_BUNDLE") == "" {
-			return "http://" + host
-		}
-	}
-	return "https://" + host
 }
+
+// loopback reports whether a host, with or without a port, is this machine.
+func loopback(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+}
+
+// serves reports whether a token of the server at known is for the registry at
+// host: the same host, another name of the loopback with the same port, or
+// another account of the same registry.
+func serves(known, host string) bool {
+	known, host = strings.ToLower(hostOf(known)), strings.ToLower(host)
+	if known == host {
+		return true
+	}
+	if loopback(known) && loopback(host) {
+		_, knownPort, err := net.SplitHostPort(known)
+		_, port, err2 := net.SplitHostPort(host)
+		return err == nil && err2 == nil && knownPort == port
+	}
+	knownAccount, knownRest, ok := strings.Cut(known, ".dkr.ecr.")
+	account, rest, ok2 := strings.Cut(host, ".dkr.ecr.")
+	digits := func(s string) bool { return len(s) == 12 && strings.Trim(s, "0123456789") == "" }
+	return ok && ok2 && knownRest == rest && digits(knownAccount) && digits(account)
+}
+
+// errNotFound is how docker is told that a helper has no credential, word for
+// word (docker-credential-helpers, "credentials").
+var errNotFound = errors.New("credentials not found in native keychain")
 
 func newDockerCredential() *cobra.Command {
 	c := client{}
@@ -53,40 +79,53 @@ func newDockerCredential() *cobra.Command {
 		Use:   "docker-credential get|store|erase|list",
 		Short: "Be docker's credential helper",
 		Long: "Be docker's credential helper: link this program as docker-credential-ecru into the PATH, and name it in\n" +
-			"docker's config.json under credHelpers. It asks the server for a token with the access key of the\n" +
-			"environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or of the data folder (ECRU_DATA).",
+			"docker's config.json under credHelpers (ecru login does). It asks the server for a token with the access\n" +
+			"key of the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or of the data folder (ECRU_DATA). For\n" +
+			"registries of another server than AWS_ENDPOINT_URL's it has no credential.",
 		Example:   "  ln -s \"$(command -v ecru)\" /usr/local/bin/docker-credential-ecru\n  echo 127.0.0.1:5000 | ecru docker-credential get",
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: []string{"get", "store", "erase", "list"},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			out := json.NewEncoder(cmd.OutOrStdout())
-			in, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), maxInput))
-			if err != nil {
-				return err
+			err := c.help(cmd.Context(), args[0], cmd.InOrStdin(), cmd.OutOrStdout())
+			if err != nil { // docker reads the reason from standard output
+				fmt.Fprintln(cmd.OutOrStdout(), err)
+				return exitStatus{code: 1}
 			}
-			switch args[0] {
-			case "store", "erase": // tokens are asked for anew, so there is nothing to keep
-				return nil
-			case "list":
-				return out.Encode(map[string]string{})
-			case "get":
-				server := strings.TrimSpace(string(in))
-				if server == "" {
-					return fmt.Errorf("no registry on standard input")
-				}
-				c.endpoint = endpointOf(server)
-				password, _, _, err := c.token(cmd.Context())
-				if err != nil {
-					return err
-				}
-				return out.Encode(credential{ServerURL: server, Username: "AWS", Secret: password})
-			}
-			return fmt.Errorf("%q is not get, store, erase or list", args[0])
+			return nil
 		},
 	}
-	cmd.Flags().StringVar(&c.data, "data", envOr("ECRU_DATA", "./ecru-data"), "data folder of the server")
-	cmd.Flags().StringVar(&c.region, "region", region(), "region of the server")
+	c.flags(cmd)
 	return cmd
+}
+
+// help does one thing of docker's protocol.
+func (c *client) help(ctx context.Context, verb string, in io.Reader, out io.Writer) error {
+	text, err := io.ReadAll(io.LimitReader(in, maxInput))
+	if err != nil {
+		return err
+	}
+	switch verb {
+	case "store", "erase": // tokens are asked for anew, so there is nothing to keep
+		return nil
+	case "list":
+		return json.NewEncoder(out).Encode(map[string]string{})
+	case "get":
+	default:
+		return fmt.Errorf("%q is not get, store, erase or list", verb)
+	}
+	server := strings.TrimSpace(string(text))
+	if server == "" {
+		return errors.New("no registry on standard input")
+	}
+	c.endpointFor(server)
+	password, registry, _, err := c.token(ctx)
+	if err != nil {
+		return err
+	}
+	if host := hostOf(server); !serves(c.endpoint, host) && !serves(registry, host) {
+		return errNotFound
+	}
+	return json.NewEncoder(out).Encode(credential{ServerURL: server, Username: "AWS", Secret: password})
 }
 
 // The kubelet's protocol, credentialprovider.kubelet.k8s.io/v1.
@@ -118,7 +157,8 @@ func newCredentialProvider() *cobra.Command {
 		Short: "Be the kubelet's credential provider",
 		Long: "Be the kubelet's image credential provider (" + providerVersion + "): put this program into the\n" +
 			"folder of --image-credential-provider-bin-dir and name it in the kubelet's CredentialProviderConfig, with\n" +
-			"args [credential-provider], matchImages for this registry's host, and the access key in env.",
+			"args [credential-provider], matchImages for this registry's host, and the access key in env. It answers for\n" +
+			"every image that the kubelet asks about: matchImages decides.",
 		Example: `  echo '{"apiVersion":"` + providerVersion + `","kind":"CredentialProviderRequest","image":"127.0.0.1:5000/hello:v1"}' | ecru credential-provider`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -133,7 +173,7 @@ func newCredentialProvider() *cobra.Command {
 			if host == "" || !strings.Contains(in.Image, "/") {
 				return fmt.Errorf("image %q names no registry", in.Image)
 			}
-			c.endpoint = endpointOf(host)
+			c.endpointFor(host)
 			password, _, expires, err := c.token(cmd.Context())
 			if err != nil {
 				return err
@@ -145,7 +185,6 @@ func newCredentialProvider() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&c.data, "data", envOr("ECRU_DATA", "./ecru-data"), "data folder of the server")
-	cmd.Flags().StringVar(&c.region, "region", region(), "region of the server")
+	c.flags(cmd)
 	return cmd
 }

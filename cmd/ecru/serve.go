@@ -24,7 +24,9 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the registry",
 		Long: "Run the registry.\n\nEvery setting is a flag, an ECRU_… variable (--gc-grace is ECRU_GC_GRACE) and a line of the\n" +
-			"configuration file (gc-grace: 24h); flags win over variables, and those over the file.",
+			"configuration file (gc-grace: 24h); flags win over variables, and those over the file. SIGHUP reads the\n" +
+			"TLS certificate again; SIGTERM stops, and a second one stops at once. Exit status: 0 if it stopped because\n" +
+			"it was told to, 1 for an error.",
 		Example: "  ecru serve\n" +
 			"  ecru serve --listen 127.0.0.1:5000 --data /var/lib/ecru --region us-east-1 --account 123456789012\n" +
 			"  ecru serve --config /etc/ecru.yaml --print-config",
@@ -57,6 +59,23 @@ func serve(ctx context.Context, cfg daemon.Config, log *slog.Logger, out io.Writ
 		return err
 	}
 	tellNext(out, cfg, srv)
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-reload:
+				if err := srv.Reload(); err != nil {
+					log.Error("the certificate was not reloaded, the old one stays", "error", err)
+				} else {
+					log.Info("reloaded")
+				}
+			}
+		}
+	}()
 	// The first signal ended ctx; from then on another one means at once.
 	hurry, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -72,27 +91,27 @@ func serve(ctx context.Context, cfg daemon.Config, log *slog.Logger, out io.Writ
 
 // tellNext prints where the server is and what to type next.
 func tellNext(out io.Writer, cfg daemon.Config, srv *daemon.Server) {
-	self := os.Args[0]
+	self, data := word(os.Args[0]), word(cfg.Data)
 	host := strings.TrimPrefix(strings.TrimPrefix(srv.URL(), "https://"), "http://")
 	fmt.Fprintf(out, "Ecru serves %s in region %s, account %s.\n", srv.URL(), cfg.Region, cfg.Account)
 	if m := srv.MetricsURL(); m != "" {
 		fmt.Fprintf(out, "Metrics and profiles: %s\n", m)
 	}
 	if cfg.TLSSelfSigned {
-		ca, err := filepath.Abs(filepath.Join(cfg.Data, daemon.CAFile))
-		if err != nil {
-			ca = daemon.CAFile
+		ca := filepath.Join(cfg.Data, daemon.CAFile)
+		if abs, err := filepath.Abs(ca); err == nil {
+			ca = abs
 		}
 		fmt.Fprintf(out, "Its certificate is signed by %s. To trust it:\n"+
-			"  docker: mkdir -p /etc/docker/certs.d/%s && cp %s /etc/docker/certs.d/%s/ca.crt\n"+
-			"  podman: mkdir -p /etc/containers/certs.d/%s && cp %s /etc/containers/certs.d/%s/ca.crt\n"+
-			"  aws:    ecru env sets AWS_CA_BUNDLE\n", ca, host, ca, host, host, ca, host)
+			"  docker: mkdir -p /etc/docker/certs.d/%[2]s && cp %[3]s /etc/docker/certs.d/%[2]s/ca.crt\n"+
+			"  podman: mkdir -p /etc/containers/certs.d/%[2]s && cp %[3]s /etc/containers/certs.d/%[2]s/ca.crt\n"+
+			"  aws:    ecru env sets AWS_CA_BUNDLE\n", ca, host, word(ca))
 	}
 	fmt.Fprintf(out, "Type next, in another terminal:\n\n"+
-		"  eval \"$(%s env --data %s)\" && %s login\n"+
+		"  eval \"$(%[1]s env --data %[2]s)\" && %[1]s login\n"+
 		"  aws ecr create-repository --repository-name hello --endpoint-url \"$AWS_ENDPOINT_URL\"\n"+
-		"  tar c %s | docker import - %s/hello:v1 && docker push %s/hello:v1 && docker pull %s/hello:v1\n\n",
-		self, cfg.Data, self, self, host, host, host)
+		"  tar c %[1]s | docker import - %[3]s/hello:v1 && docker push %[3]s/hello:v1 && docker pull %[3]s/hello:v1\n\n",
+		self, data, host)
 }
 
 func newLog(w io.Writer, level, format string) (*slog.Logger, error) {

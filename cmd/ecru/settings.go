@@ -1,11 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,7 +33,7 @@ func load(cmd *cobra.Command, file string) (daemon.Sources, error) {
 	flags := settings(cmd)
 	known := map[string]bool{"ECRU_CONFIG": true}
 	flags.VisitAll(func(f *pflag.Flag) {
-		known["ECRU_"+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))] = true
+		known[daemon.Variable(f.Name)] = true
 	})
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "ECRU_") && !known[name] {
@@ -61,17 +58,26 @@ func dataConfig(cmd *cobra.Command) *daemon.Config {
 	return cfg
 }
 
-// endpoint returns the URL of the server: what is given, AWS_ENDPOINT_URL, or
-// what the server wrote into its data folder.
-func endpoint(given, data string) (string, error) {
-	for _, url := range []string{given, os.Getenv("AWS_ENDPOINT_URL_ECR"), os.Getenv("AWS_ENDPOINT_URL")} {
-		if url != "" {
-			return strings.TrimSuffix(url, "/"), nil
+// newConfig is a page of help: cobra lists a command that does nothing as a
+// topic.
+func newConfig() *cobra.Command {
+	var b strings.Builder
+	b.WriteString("Every setting of the server has one name, and can be given in three places. A flag wins over the\n" +
+		"environment, that over the file, and that over the default:\n\n" +
+		"  ecru serve --gc-grace 24h\n" +
+		"  ECRU_GC_GRACE=24h ecru serve\n" +
+		"  ecru serve --config ecru.yaml    # or ECRU_CONFIG; with the line  gc-grace: 24h\n\n" +
+		"A key in the file that is no setting is an error, such a variable a warning. Times are written 90s, 30m\n" +
+		"or 24h, sizes 512MiB or 50GiB, lists [a, b] or a,b. ecru serve --print-config prints the settings in\n" +
+		"force as such a file, with where each comes from. Secrets are best given in the environment or a file.\n\n")
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	new(daemon.Config).Flags(flags)
+	flags.VisitAll(func(f *pflag.Flag) {
+		otherwise := ""
+		if f.DefValue != "" && f.DefValue != "[]" {
+			otherwise = " (" + f.DefValue + ")"
 		}
-	}
-	text, err := os.ReadFile(filepath.Join(data, daemon.EndpointFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("no server is known: start one (ecru serve), or name its data folder (--data) or its URL (--endpoint-url)")
-	}
-	return strings.TrimSpace(string(text)), err
+		fmt.Fprintf(&b, "  %s, %s%s\n      %s\n", f.Name, daemon.Variable(f.Name), otherwise, f.Usage)
+	})
+	return &cobra.Command{Use: "config", Short: "How the server is configured", Long: b.String()}
 }

@@ -1,45 +1,122 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/spf13/cobra"
 
 	"github.com/ecruhq/ecru/daemon"
 )
 
-// A client says which server to ask, and as whom.
+// A client says which server to ask, and as whom. What is not given is looked
+// for in the data folder, if that was named; else in the environment, as AWS's
+// tools do; else in the data folder of the default name.
 type client struct {
 	endpoint string
-	data     string // folder of the root access key, if the environment has none
 	region   string
+	data     string
+	named    bool // data was named
+}
+
+// flags declares what a client is given by.
+func (c *client) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.data, "data", envOr("ECRU_DATA", "./ecru-data"), "data folder of the server; if given, it wins over the environment")
+	cmd.Flags().StringVar(&c.region, "region", "", "region of the server; else that of the data folder or of the environment")
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) { c.named = cmd.Flags().Changed("data") }
+}
+
+// folder reads a line that the server wrote into its data folder; it is empty
+// if there is none.
+func (c *client) folder(name string) string {
+	text, err := os.ReadFile(filepath.Join(c.data, name))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// look returns the first that is set: of the data folder if that was named, of
+// the environment, of the data folder.
+func (c *client) look(file string, vars ...string) string {
+	if v := c.folder(file); c.named && v != "" {
+		return v
+	}
+	for _, name := range vars {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+	}
+	return c.folder(file)
+}
+
+// findEndpoint sets the endpoint if it was not given.
+func (c *client) findEndpoint() error {
+	if c.endpoint == "" {
+		c.endpoint = c.look(daemon.EndpointFile, "AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL")
+	}
+	c.endpoint = strings.TrimSuffix(c.endpoint, "/")
+	if c.endpoint == "" {
+		return errors.New("no server is known: start one (ecru serve), or name its data folder (--data) or its URL (--endpoint-url)")
+	}
+	return nil
+}
+
+// keys returns the access key to ask with.
+func (c *client) keys() (credentials.StaticCredentialsProvider, error) {
+	var none credentials.StaticCredentialsProvider
+	id, secret, err := daemon.ReadCredentials(c.data)
+	if err == nil && c.named {
+		return credentials.NewStaticCredentialsProvider(id, secret, ""), nil
+	}
+	for _, of := range []string{"AWS_", "ECRU_ROOT_"} {
+		if id := os.Getenv(of + "ACCESS_KEY_ID"); id != "" {
+			secret := os.Getenv(of + "SECRET_ACCESS_KEY")
+			if secret == "" {
+				return none, fmt.Errorf("%sACCESS_KEY_ID is set and %sSECRET_ACCESS_KEY is not", of, of)
+			}
+			session := ""
+			if of == "AWS_" {
+				session = os.Getenv("AWS_SESSION_TOKEN")
+			}
+			return credentials.NewStaticCredentialsProvider(id, secret, session), nil
+		}
+	}
+	if err != nil {
+		return none, fmt.Errorf("no access key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (eval \"$(ecru env)\"), or name the data folder with --data: %w", err)
+	}
+	return credentials.NewStaticCredentialsProvider(id, secret, ""), nil
 }
 
 // token asks the server for a password for its registry.
-func (c client) token(ctx context.Context) (password, registry string, expires time.Time, err error) {
-	id, secret, session := os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")
-	if id == "" {
-		if id, secret, err = daemon.ReadCredentials(c.data); err != nil {
-			return "", "", time.Time{}, fmt.Errorf("no access key: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (eval \"$(ecru env)\"), or name the data folder with --data: %w", err)
-		}
+func (c *client) token(ctx context.Context) (password, registry string, expires time.Time, err error) {
+	keys, err := c.keys()
+	if err != nil {
+		return "", "", time.Time{}, err
 	}
-	hc, err := httpClient()
+	region := c.region
+	if region == "" {
+		region = cmp.Or(c.look(daemon.RegionFile, "AWS_REGION", "AWS_DEFAULT_REGION", "ECRU_REGION"), "us-east-1")
+	}
+	hc, err := c.http()
 	if err != nil {
 		return "", "", time.Time{}, err
 	}
 	api := ecr.New(ecr.Options{
-		Region: c.region, BaseEndpoint: &c.endpoint, HTTPClient: hc,
-		Credentials: credentials.NewStaticCredentialsProvider(id, secret, session),
+		Region: region, BaseEndpoint: &c.endpoint, HTTPClient: hc, Credentials: keys,
 	})
 	out, err := api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
@@ -57,26 +134,28 @@ func (c client) token(ctx context.Context) (password, registry string, expires t
 	return password, aws.ToString(data.ProxyEndpoint), aws.ToTime(data.ExpiresAt), nil
 }
 
-// httpClient trusts AWS_CA_BUNDLE, as the aws CLI does.
-func httpClient() (*http.Client, error) {
+// http returns a client that trusts AWS_CA_BUNDLE, as the aws CLI does, and the
+// authority that the server of the data folder made.
+func (c *client) http() (*http.Client, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	if file := os.Getenv("AWS_CA_BUNDLE"); file != "" {
+	file := os.Getenv("AWS_CA_BUNDLE")
+	if own := filepath.Join(c.data, daemon.CAFile); c.endpoint == c.folder(daemon.EndpointFile) && (file == "" || c.named) {
+		if _, err := os.Stat(own); err == nil {
+			file = own
+		}
+	}
+	if file != "" {
 		pem, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("AWS_CA_BUNDLE: %w", err)
 		}
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("AWS_CA_BUNDLE: %s has no certificate", file)
+			return nil, fmt.Errorf("%s has no certificate", file)
 		}
 		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
 	return &http.Client{Transport: t, Timeout: 30 * time.Second}, nil
-}
-
-// region is the one of the environment.
-func region() string {
-	return envOr("AWS_REGION", envOr("AWS_DEFAULT_REGION", envOr("ECRU_REGION", "us-east-1")))
 }
 
 // hostOf strips scheme and path off a server's name.

@@ -60,6 +60,11 @@ type Tool struct {
 	Home   string
 }
 
+// Shell is a script that runs in the tool's environment, with more variables.
+func (t *Tool) Shell(script string, more ...string) Command {
+	return Command{Env: append(append([]string{}, t.env...), more...), Dir: t.Home, Args: []string{"/bin/sh", "-ec", script}}
+}
+
 // Command is the tool with these arguments.
 func (t *Tool) Command(args ...string) Command {
 	return Command{Env: t.env, Dir: t.Home, Args: append(append([]string{}, t.prefix...), args...)}
@@ -75,8 +80,8 @@ func Docker(tb testing.TB) *Tool {
 	}
 	dir := shortDir(tb)
 	socket := "unix://" + filepath.Join(dir, "s")
-	t := &Tool{Home: dir, env: clientEnviron(dir, "DOCKER_CONFIG="+filepath.Join(dir, "config")),
-		prefix: []string{DockerProgram, "-H", socket}}
+	t := &Tool{Home: dir, prefix: []string{DockerProgram},
+		env: clientEnviron(dir, "DOCKER_HOST="+socket, "DOCKER_CONFIG="+filepath.Join(dir, "config"))}
 	logFile := filepath.Join(dir, "log")
 	log, err := os.Create(logFile)
 	if err != nil {

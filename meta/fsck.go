@@ -110,11 +110,12 @@ func (tx *Tx) AllBlobs(after int64, limit int) (blobs []Link, err error) {
 	err = tx.each(func(rs rows) error {
 		var l Link
 		var key string
-		err := rs.Scan(&l.Blob, &l.Layer.Digest, &l.Layer.Size, &key)
-		l.Key = blob.Key(key)
+		var inline int64
+		err := rs.Scan(&l.Blob, &l.Layer.Digest, &l.Layer.Size, &key, &inline)
+		l.Key, l.Inline = blob.Key(key), inline != 0
 		blobs = append(blobs, l)
 		return err
-	}, `select id, digest, size, storage_key from blobs where id > $1 order by id limit $2`, after, limit)
+	}, `select id, digest, size, storage_key, `+isInline+` from blobs b where id > $1 order by id limit $2`, after, limit)
 	return blobs, err
 }
 

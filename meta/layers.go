@@ -12,6 +12,8 @@ type Link struct {
 	Blob        int64
 	Layer       ecr.Layer
 	Key         blob.Key
+	Inline      bool      // the bytes are in the database; there is no object at Key
+	Payload     []byte    // the bytes, if they are inline and were asked for
 	ReviewAfter time.Time // zero: no review is due; the garbage collector looks at the link after it
 }
 
@@ -34,15 +36,17 @@ func (tx *Tx) links(repo int64, digests []string, lock string) (links []Link, er
 		err = tx.each(func(rs rows) error {
 			var l Link
 			var review *int64
-			if err := rs.Scan(&l.Blob, &l.Layer.Digest, &l.Layer.Size, (*string)(&l.Key), &review); err != nil {
+			var inline int64
+			if err := rs.Scan(&l.Blob, &l.Layer.Digest, &l.Layer.Size, (*string)(&l.Key), &inline, &review); err != nil {
 				return err
 			}
+			l.Inline = inline != 0
 			if review != nil {
 				l.ReviewAfter = at(*review)
 			}
 			links = append(links, l)
 			return nil
-		}, `select b.id, b.digest, b.size, b.storage_key, rb.review_after from blobs b
+		}, `select b.id, b.digest, b.size, b.storage_key, `+isInline+`, rb.review_after from blobs b
 			join repository_blobs rb on rb.blob_id = b.id and rb.repo_id = $1
 			where b.digest in `+marks+` order by b.id `+lock, args...)
 		if err != nil {
@@ -52,13 +56,25 @@ func (tx *Tx) links(repo int64, digests []string, lock string) (links []Link, er
 	return links, nil
 }
 
-// PutBlob records that the bytes of digest lie at key, unless they lie
-// elsewhere already: it returns where they lie. The row stays locked until the
-// transaction ends.
-func (tx *Tx) PutBlob(l ecr.Layer, key blob.Key) (id int64, kept blob.Key, err error) {
-	err = tx.row([]any{&id, (*string)(&kept)}, `insert into blobs (digest, size, storage_key) values ($1, $2, $3)
-		on conflict (digest) do update set size = blobs.size returning id, storage_key`, l.Digest, l.Size, string(key))
+const isInline = `case when payload is null then 0 else 1 end`
+
+// PutBlob records that the bytes of digest lie at key, or are payload if that
+// is not nil, unless they are there already: it returns the key that counts.
+// The row stays locked until the transaction ends.
+func (tx *Tx) PutBlob(l ecr.Layer, key blob.Key, payload []byte) (id int64, kept blob.Key, err error) {
+	var inline any
+	if payload != nil {
+		inline = payload
+	}
+	err = tx.row([]any{&id, (*string)(&kept)}, `insert into blobs (digest, size, storage_key, payload) values ($1, $2, $3, $4)
+		on conflict (digest) do update set size = blobs.size returning id, storage_key`, l.Digest, l.Size, string(key), inline)
 	return id, kept, err
+}
+
+// BlobPayload returns the bytes of a blob that is inline, or ErrNotFound.
+func (tx *Tx) BlobPayload(id int64) (payload []byte, err error) {
+	err = tx.row([]any{&payload}, `select payload from blobs where id = $1 and payload is not null`, id)
+	return payload, err
 }
 
 // PutLink links a blob into a repository until reviewAfter at least.
@@ -123,8 +139,12 @@ func (tx *Tx) unlink(repo, blobID int64, trashAt time.Time) (last bool, err erro
 		return false, err
 	}
 	var key string
-	if err := tx.row([]any{&key}, `delete from blobs where id = $1 returning storage_key`, blobID); err != nil {
+	var inline int64
+	if err := tx.row([]any{&key, &inline}, `delete from blobs where id = $1 returning storage_key, `+isInline, blobID); err != nil {
 		return false, err
+	}
+	if inline != 0 {
+		return true, nil
 	}
 	return true, tx.Trash(blob.Key(key), trashAt)
 }

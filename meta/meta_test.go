@@ -98,7 +98,7 @@ func newLayer(t *testing.T, db *meta.DB, repo *ecr.Repository, n int) (l meta.Li
 	t.Helper()
 	update(t, db, func(tx *meta.Tx) error {
 		l.Layer = ecr.Layer{Digest: digest(n), Size: int64(n)}
-		id, key, err := tx.PutBlob(l.Layer, blob.NewKey())
+		id, key, err := tx.PutBlob(l.Layer, blob.NewKey(), nil)
 		l.Blob, l.Key = id, key
 		if err != nil {
 			return err

@@ -12,8 +12,9 @@ type Upload struct {
 	ecr.Upload
 	RepositoryRow int64
 	Key           blob.Key
-	Hash          []byte // state of the running SHA-256; nil before the first byte
-	Store         []byte // state of the store's writer; nil before the first byte
+	Hash          []byte // state of the running SHA-256; nil while there is no object
+	Store         []byte // state of the store's writer; nil while there is no object
+	Data          []byte // the bytes, while there is no object
 	ShortPart     bool   // a part below the minimum has come: it must be the last (ECR API)
 	// Epoch grows with every change, so that of two requests that continue
 	// the same upload only one can record what it did.
@@ -31,8 +32,8 @@ func (tx *Tx) InsertUpload(u *Upload) error {
 func (tx *Tx) Upload(repo int64, id string) (*Upload, error) {
 	u := &Upload{RepositoryRow: repo}
 	var expires, short int64
-	err := tx.row([]any{&u.ID, (*string)(&u.Key), &u.Size, &u.Hash, &u.Store, &short, &u.Epoch, &expires},
-		`select id, storage_key, size, hash_state, store_state, short_part, epoch, expires_at from uploads where id = $1 and repo_id = $2`, id, repo)
+	err := tx.row([]any{&u.ID, (*string)(&u.Key), &u.Size, &u.Hash, &u.Store, &u.Data, &short, &u.Epoch, &expires},
+		`select id, storage_key, size, hash_state, store_state, data, short_part, epoch, expires_at from uploads where id = $1 and repo_id = $2`, id, repo)
 	u.ExpiresAt, u.ShortPart = at(expires), short != 0
 	return u, err
 }
@@ -40,15 +41,15 @@ func (tx *Tx) Upload(repo int64, id string) (*Upload, error) {
 // SaveUpload records how far u has come, if its epoch is still the one that
 // was read (else ErrNotFound), and moves the epoch on.
 func (tx *Tx) SaveUpload(u *Upload) error {
-	n, err := tx.exec(`update uploads set size = $3, hash_state = $4, store_state = $5, short_part = $6, expires_at = $7, epoch = epoch + 1
-		where id = $1 and epoch = $2`, u.ID, u.Epoch, u.Size, u.Hash, u.Store, integer(u.ShortPart), ms(u.ExpiresAt))
+	n, err := tx.exec(`update uploads set size = $3, hash_state = $4, store_state = $5, short_part = $6, expires_at = $7, data = $8, epoch = epoch + 1
+		where id = $1 and epoch = $2`, u.ID, u.Epoch, u.Size, u.Hash, u.Store, integer(u.ShortPart), ms(u.ExpiresAt), u.Data)
 	if err == nil && n == 0 {
 		return ErrNotFound
 	}
 	return err
 }
 
-// RekeyUpload moves u, which has no bytes yet, to another key, if its epoch is
+// RekeyUpload moves u, which has no object yet, to another key, if its epoch is
 // still the one that was read (else ErrNotFound), and moves the epoch on.
 func (tx *Tx) RekeyUpload(u *Upload, key blob.Key) error {
 	n, err := tx.exec(`update uploads set storage_key = $3, epoch = epoch + 1 where id = $1 and epoch = $2 and store_state is null`,

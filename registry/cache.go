@@ -192,12 +192,13 @@ func (e *entry) link(digest string) (meta.Link, bool) {
 
 func (c *cache) addLink(e *entry, l meta.Link) {
 	c.add(e, func() int64 {
-		_, ok := e.links[l.Layer.Digest]
+		old, ok := e.links[l.Layer.Digest]
 		e.links[l.Layer.Digest] = l
+		more := int64(len(l.Payload) - len(old.Payload))
 		if ok {
-			return 0
+			return more
 		}
-		return cacheItem
+		return more + cacheItem
 	})
 }
 

@@ -26,6 +26,7 @@ type FsckOptions struct {
 // An FsckReport is what Fsck found.
 type FsckReport struct {
 	Blobs, Images int64 // looked at
+	Inline        int64 // of the blobs: kept in the database, without an object
 	Findings      []meta.Fault
 	// Orphans are objects that no record names: what a crash left, and
 	// uploads of a running server that are not recorded yet. Garbage
@@ -88,6 +89,9 @@ func (r *Registry) fsckBlobs(ctx context.Context, o FsckOptions, rep *FsckReport
 		for _, b := range batch {
 			after = b.Blob
 			done++
+			if b.Inline {
+				rep.Inline++
+			}
 			o.Progress("blobs", done, max(done, total))
 			bad := r.verifyObject(ctx, b, o.Quick)
 			if ctx.Err() != nil {
@@ -111,8 +115,31 @@ func (r *Registry) gone(ctx context.Context, b meta.Link) bool {
 	return err == nil && (len(now) == 0 || now[0].Blob != b.Blob)
 }
 
-// verifyObject compares a blob's object with its record.
+// verifyInline compares bytes that are in the database with their digest.
+func (r *Registry) verifyInline(ctx context.Context, b meta.Link) error {
+	var payload []byte
+	err := r.db.ViewOne(ctx, func(tx *meta.Tx) (err error) {
+		payload, err = tx.BlobPayload(b.Blob)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	algorithm := oci.Digest(b.Layer.Digest).Algorithm()
+	if oci.NewHash(algorithm) == nil {
+		return fmt.Errorf("digest of an unknown algorithm")
+	}
+	if got := oci.Of(algorithm, payload); string(got) != b.Layer.Digest || int64(len(payload)) != b.Layer.Size {
+		return fmt.Errorf("%d bytes in the database have the digest %s, want %d bytes", len(payload), got, b.Layer.Size)
+	}
+	return nil
+}
+
+// verifyObject compares a blob's bytes with its record.
 func (r *Registry) verifyObject(ctx context.Context, b meta.Link, quick bool) error {
+	if b.Inline {
+		return r.verifyInline(ctx, b)
+	}
 	info, err := r.blobs.Stat(ctx, b.Key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("object %s is missing", b.Key)

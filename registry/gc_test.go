@@ -295,23 +295,25 @@ func (w faultyWriter) Abort() error { return w.f.step(w.Writer.Abort) }
 // each time: before it took effect, or after. What was acknowledged must be
 // there on restart, and every invariant hold.
 func TestCrashMatrix(t *testing.T) {
-	for _, after := range []bool{false, true} {
-		t.Run(fmt.Sprintf("after=%t", after), func(t *testing.T) {
-			for n := 1; ; n++ {
-				if done := crashAt(t, n, after); done {
-					if n < 40 {
-						t.Errorf("the history has only %d operations", n)
+	for _, inline := range []int64{0, 5, 1000} { // none, some, all
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("inline=%d,after=%t", inline, after), func(t *testing.T) {
+				for n := 1; ; n++ {
+					if done := crashAt(t, n, after, inline); done {
+						if n < 30 {
+							t.Errorf("the history has only %d operations", n)
+						}
+						return
 					}
-					return
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
 // crashAt reports whether the history ended before its nth operation.
-func crashAt(t *testing.T, n int, after bool) (done bool) {
-	w := newWorld(t)
+func crashAt(t *testing.T, n int, after bool, inline int64) (done bool) {
+	w := newWorld(t, upTo(inline))
 	w.create("team/app", "to")
 	w.ok(w.db.Close())
 	left, mu := n, new(sync.Mutex)
@@ -367,8 +369,8 @@ func crashAt(t *testing.T, n int, after bool) (done bool) {
 	w.sound()
 	rep, err := w.Fsck(t.Context(), registry.FsckOptions{})
 	w.ok(err)
-	if rep.Orphans != 0 || int64(w.objects()) != rep.Blobs {
-		t.Errorf("operation %d: %d objects for %d blobs after everything was collected", n, w.objects(), rep.Blobs)
+	if rep.Orphans != 0 || int64(w.objects()) != rep.Blobs-rep.Inline {
+		t.Errorf("operation %d: %d objects for %d blobs, %d of them inline, after everything was collected", n, w.objects(), rep.Blobs, rep.Inline)
 	}
 	if err := w.db.Close(); err != nil {
 		t.Error(err)
@@ -439,28 +441,32 @@ func history(w *world) (acked map[string][]string) {
 }
 
 func TestFsckRepairs(t *testing.T) {
-	w := newWorld(t).onDisk()
-	w.create("team/app")
-	w.image(app, "v1", "config", "layer")
-	w.layer(app, "unused")
-	w.damage(`update images set tag_count = 7`, `update repositories set image_count = 9, size_bytes = 1`,
-		`update repository_blobs set review_after = null`,
-		`insert into blob_trash select storage_key, 1 from blobs where digest = '`+sum([]byte("layer"))+`'`)
-	rep, err := w.Fsck(t.Context(), registry.FsckOptions{})
-	w.ok(err)
-	kinds := map[string]bool{}
-	for _, f := range rep.Findings {
-		kinds[f.Kind] = true
-	}
-	if len(kinds) != 4 {
-		t.Errorf("found %v, want four kinds of damage", kinds)
-	}
-	_, err = w.Fsck(t.Context(), registry.FsckOptions{Repair: true})
-	w.ok(err)
-	w.sound()
-	w.ok(collect(w.Registry))
-	if data, err := w.read(app, sum([]byte("layer"))); data != "layer" || err != nil {
-		t.Errorf("after the repair: %q, %v", data, err)
+	for name, inline := range inlines {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, inline).onDisk()
+			w.create("team/app")
+			w.image(app, "v1", "config", "layer")
+			w.layer(app, "unused")
+			w.damage(`update images set tag_count = 7`, `update repositories set image_count = 9, size_bytes = 1`,
+				`update repository_blobs set review_after = null`,
+				`insert into blob_trash select storage_key, 1 from blobs where digest = '`+sum([]byte("layer"))+`'`)
+			rep, err := w.Fsck(t.Context(), registry.FsckOptions{})
+			w.ok(err)
+			kinds := map[string]bool{}
+			for _, f := range rep.Findings {
+				kinds[f.Kind] = true
+			}
+			if len(kinds) != 4 {
+				t.Errorf("found %v, want four kinds of damage", kinds)
+			}
+			_, err = w.Fsck(t.Context(), registry.FsckOptions{Repair: true})
+			w.ok(err)
+			w.sound()
+			w.ok(collect(w.Registry))
+			if data, err := w.read(app, sum([]byte("layer"))); data != "layer" || err != nil {
+				t.Errorf("after the repair: %q, %v", data, err)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -122,14 +123,22 @@ type LayerReader struct {
 	// URL, if not empty, is where the client is to be sent instead.
 	URL string
 
-	blobs blob.Store
-	key   blob.Key
+	blobs   blob.Store
+	key     blob.Key
+	payload []byte // all bytes, if there is no object
 }
 
 // Range returns n bytes from off, or all to the end if n < 0. On disk it is an
 // *os.File that stands at off and goes on to the end: the caller stops at n.
 func (l *LayerReader) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
-	return l.blobs.Open(ctx, l.key, off, n)
+	if l.payload == nil {
+		return l.blobs.Open(ctx, l.key, off, n)
+	}
+	b := l.payload[min(off, l.Size):]
+	if n >= 0 {
+		b = b[:min(n, int64(len(b)))]
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
 }
 
 // OpenLayer returns a reader of a layer. Errors: RepositoryNotFound,
@@ -147,11 +156,40 @@ func (r *Registry) reader(ctx context.Context, e *entry, digest string) (*LayerR
 	if err != nil {
 		return nil, err
 	}
+	if l.Inline {
+		if l, err = r.payload(ctx, e, l); err != nil {
+			return nil, err
+		}
+		return &LayerReader{Layer: l.Layer, payload: l.Payload}, nil
+	}
 	u, err := r.blobs.URL(ctx, l.Key, r.cfg.Times.Link)
 	if err != nil {
 		return nil, err
 	}
 	return &LayerReader{Layer: l.Layer, URL: u, blobs: r.blobs, key: l.Key}, nil
+}
+
+// payload completes a link to a layer that is in the database.
+func (r *Registry) payload(ctx context.Context, e *entry, l meta.Link) (meta.Link, error) {
+	if l.Payload != nil {
+		return l, nil
+	}
+	err := r.db.ViewOne(ctx, func(tx *meta.Tx) (err error) {
+		l.Payload, err = tx.BlobPayload(l.Blob)
+		return err
+	})
+	if errors.Is(err, meta.ErrNotFound) { // collected since the link was read
+		r.cache.drop(e.repo.ID)
+		return l, layerNotFound(e.repo.ID, l.Layer.Digest)
+	}
+	if err != nil {
+		return l, err
+	}
+	if l.Payload == nil {
+		l.Payload = []byte{} // of no bytes
+	}
+	r.cache.addLink(e, l)
+	return l, nil
 }
 
 // LayerURL returns path and query of a link to a layer that is good for

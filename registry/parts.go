@@ -67,7 +67,10 @@ func (r *Registry) CompleteLayerUpload(ctx context.Context, c ecr.Caller, id ecr
 	if err != nil {
 		return ecr.Layer{}, r.abandon(s, rc, err)
 	}
-	sum := string(oci.Sum("sha256", rc.h))
+	sum := string(oci.Of("sha256", rc.data))
+	if rc.w != nil {
+		sum = string(oci.Sum("sha256", rc.h))
+	}
 	_, err = r.link(ctx, e, sum)
 	var known *ecr.Error
 	if err != nil && (!errors.As(err, &known) || known.Code != ecr.LayersNotFound) {

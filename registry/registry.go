@@ -42,6 +42,7 @@ type Limits struct {
 	ImagesPerRepository int64
 	TagsPerImage        int64
 	LayerBytes          int64
+	InlineBytes         int64 // layers of at most so many are kept in the database, not in the blob store
 	LayerParts          int64 // of the smallest size, so also a bound on small chunks
 	MinPartBytes        int64 // of ECR's UploadLayerPart, except the last part
 	Templates           int64
@@ -52,7 +53,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Repositories: 100_000, ImagesPerRepository: 100_000, TagsPerImage: 1000,
-		LayerBytes: 52_000 << 20, LayerParts: 4200, MinPartBytes: 5 << 20,
+		LayerBytes: 52_000 << 20, InlineBytes: 16 << 10, LayerParts: 4200, MinPartBytes: 5 << 20,
 		Templates: 50, PullTimeExclusions: 100,
 	}
 }
@@ -98,6 +99,7 @@ type Registry struct {
 
 // New returns a Registry over its two stores.
 func New(db *meta.DB, blobs blob.Store, cfg Config) *Registry {
+	cfg.Limits.InlineBytes = min(cfg.Limits.InlineBytes, cfg.Limits.LayerBytes)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}

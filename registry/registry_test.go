@@ -18,37 +18,41 @@ import (
 )
 
 func TestPushAndPull(t *testing.T) {
-	w := newWorld(t).onDisk()
-	w.create("team/app")
-	big := strings.Repeat("0123456789abcdef", 200_000) // of several chunks
-	m := w.image(app, "v1", "config", "layer", big)
-	got, err := w.GetManifest(t.Context(), root, app, ecr.ImageID{Tag: "v1"}, false)
-	w.ok(err)
-	if !bytes.Equal(got.Payload, manifest("", "config", "layer", big)) || got.Digest != m.Digest || got.Size != int64(len("configlayer")+len(big)) {
-		t.Errorf("manifest %s of size %d", got.Digest, got.Size)
+	for name, inline := range inlines {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, inline).onDisk()
+			w.create("team/app")
+			big := strings.Repeat("0123456789abcdef", 200_000) // of several chunks
+			m := w.image(app, "v1", "config", "layer", big)
+			got, err := w.GetManifest(t.Context(), root, app, ecr.ImageID{Tag: "v1"}, false)
+			w.ok(err)
+			if !bytes.Equal(got.Payload, manifest("", "config", "layer", big)) || got.Digest != m.Digest || got.Size != int64(len("configlayer")+len(big)) {
+				t.Errorf("manifest %s of size %d", got.Digest, got.Size)
+			}
+			for _, l := range []string{"config", "layer", big} {
+				data, err := w.read(app, sum([]byte(l)))
+				if err != nil || data != l {
+					t.Errorf("a layer came back different: %v", err)
+				}
+			}
+			w.ok(w.FlushPulls(t.Context()))
+			images, _, err := w.DescribeImages(t.Context(), root, app, []ecr.ImageID{{Tag: "v1"}}, ecr.ImageFilter{}, ecr.Page{})
+			w.ok(err)
+			if !images[0].LastPulledAt.Equal(w.time()) || !slices.Equal(images[0].Tags, []string{"v1"}) {
+				t.Errorf("described as %+v", images[0])
+			}
+			again, err := w.PutImage(t.Context(), root, app, registry.PutImageInput{Manifest: m.Payload, Tag: "v1"})
+			w.wantCode("the same push again", err, ecr.ImageAlreadyExists)
+			if again == nil || again.Digest != m.Digest {
+				t.Error("the image that exists must come with the error")
+			}
+			w.restart()
+			if _, err := w.GetManifest(t.Context(), root, app, ecr.ImageID{Digest: m.Digest}, true); err != nil {
+				t.Errorf("after a restart: %v", err)
+			}
+			w.sound()
+		})
 	}
-	for _, l := range []string{"config", "layer", big} {
-		data, err := w.read(app, sum([]byte(l)))
-		if err != nil || data != l {
-			t.Errorf("a layer came back different: %v", err)
-		}
-	}
-	w.ok(w.FlushPulls(t.Context()))
-	images, _, err := w.DescribeImages(t.Context(), root, app, []ecr.ImageID{{Tag: "v1"}}, ecr.ImageFilter{}, ecr.Page{})
-	w.ok(err)
-	if !images[0].LastPulledAt.Equal(w.time()) || !slices.Equal(images[0].Tags, []string{"v1"}) {
-		t.Errorf("described as %+v", images[0])
-	}
-	again, err := w.PutImage(t.Context(), root, app, registry.PutImageInput{Manifest: m.Payload, Tag: "v1"})
-	w.wantCode("the same push again", err, ecr.ImageAlreadyExists)
-	if again == nil || again.Digest != m.Digest {
-		t.Error("the image that exists must come with the error")
-	}
-	w.restart()
-	if _, err := w.GetManifest(t.Context(), root, app, ecr.ImageID{Digest: m.Digest}, true); err != nil {
-		t.Errorf("after a restart: %v", err)
-	}
-	w.sound()
 }
 
 func TestPutImageRefuses(t *testing.T) {
@@ -144,41 +148,45 @@ func TestImmutable(t *testing.T) {
 }
 
 func TestDelete(t *testing.T) {
-	w := newWorld(t)
-	w.create("team/app")
-	child := w.image(app, "child", "one")
-	index := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[` + descriptor(child.Digest, len(child.Payload)) + `]}`)
-	list, err := w.PutImage(t.Context(), root, app, registry.PutImageInput{Manifest: index, Tag: "latest", MoreTags: []string{"stable"}})
-	w.ok(err)
-	if list.Size != child.Size {
-		t.Errorf("the index has size %d, want its largest child's %d", list.Size, child.Size)
+	for name, inline := range inlines {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, inline)
+			w.create("team/app")
+			child := w.image(app, "child", "one")
+			index := []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[` + descriptor(child.Digest, len(child.Payload)) + `]}`)
+			list, err := w.PutImage(t.Context(), root, app, registry.PutImageInput{Manifest: index, Tag: "latest", MoreTags: []string{"stable"}})
+			w.ok(err)
+			if list.Size != child.Size {
+				t.Errorf("the index has size %d, want its largest child's %d", list.Size, child.Size)
+			}
+			deleted, failures, err := w.BatchDeleteImage(t.Context(), root, app, []ecr.ImageID{{Digest: child.Digest}, {Tag: "none"}, {}, {Digest: "x"}})
+			w.ok(err)
+			var codes []string
+			for _, f := range failures {
+				codes = append(codes, f.Code)
+			}
+			slices.Sort(codes)
+			if len(deleted) != 0 || fmt.Sprint(codes) != "[ImageNotFound ImageReferencedByManifestList InvalidImageDigest MissingDigestAndTag]" {
+				t.Errorf("deleted %v, failures %v", deleted, codes)
+			}
+			w.ok(w.DeleteManifest(t.Context(), root, app, ecr.ImageID{Tag: "child"})) // the tag alone
+			if _, err := w.GetManifest(t.Context(), root, app, ecr.ImageID{Digest: child.Digest}, true); err != nil {
+				t.Errorf("untagged, and gone: %v", err)
+			}
+			deleted, _, err = w.BatchDeleteImage(t.Context(), root, app, []ecr.ImageID{{Tag: "stable"}, {Tag: "latest"}, {Digest: child.Digest}})
+			if err != nil || len(deleted) != 3 {
+				t.Errorf("deleted %v, %v", deleted, err)
+			}
+			if _, err := w.GetManifest(t.Context(), root, app, ecr.ImageID{Digest: list.Digest}, true); err == nil {
+				t.Error("the index is left after its last tag")
+			}
+			w.sound()
+			_, err = w.DeleteRepository(t.Context(), root, app, false)
+			w.ok(err)
+			_, err = w.DescribeImageOf(t, app)
+			w.wantCode("the repository", err, ecr.RepositoryNotFound)
+		})
 	}
-	deleted, failures, err := w.BatchDeleteImage(t.Context(), root, app, []ecr.ImageID{{Digest: child.Digest}, {Tag: "none"}, {}, {Digest: "x"}})
-	w.ok(err)
-	var codes []string
-	for _, f := range failures {
-		codes = append(codes, f.Code)
-	}
-	slices.Sort(codes)
-	if len(deleted) != 0 || fmt.Sprint(codes) != "[ImageNotFound ImageReferencedByManifestList InvalidImageDigest MissingDigestAndTag]" {
-		t.Errorf("deleted %v, failures %v", deleted, codes)
-	}
-	w.ok(w.DeleteManifest(t.Context(), root, app, ecr.ImageID{Tag: "child"})) // the tag alone
-	if _, err := w.GetManifest(t.Context(), root, app, ecr.ImageID{Digest: child.Digest}, true); err != nil {
-		t.Errorf("untagged, and gone: %v", err)
-	}
-	deleted, _, err = w.BatchDeleteImage(t.Context(), root, app, []ecr.ImageID{{Tag: "stable"}, {Tag: "latest"}, {Digest: child.Digest}})
-	if err != nil || len(deleted) != 3 {
-		t.Errorf("deleted %v, %v", deleted, err)
-	}
-	if _, err := w.GetManifest(t.Context(), root, app, ecr.ImageID{Digest: list.Digest}, true); err == nil {
-		t.Error("the index is left after its last tag")
-	}
-	w.sound()
-	_, err = w.DeleteRepository(t.Context(), root, app, false)
-	w.ok(err)
-	_, err = w.DescribeImageOf(t, app)
-	w.wantCode("the repository", err, ecr.RepositoryNotFound)
 }
 
 // DescribeImageOf is a read that fails where there is no repository.
@@ -290,7 +298,8 @@ func TestPages(t *testing.T) {
 }
 
 func TestUploads(t *testing.T) {
-	for name, w := range map[string]*world{"mem": newWorld(t), "disk": newWorld(t).onDisk()} {
+	for name, w := range map[string]*world{"mem": newWorld(t), "disk": newWorld(t).onDisk(),
+		"some inline": newWorld(t, upTo(7)).onDisk(), "inline": newWorld(t, upTo(1000))} {
 		t.Run(name, func(t *testing.T) {
 			w.create("team/app")
 			ctx := t.Context()
@@ -361,102 +370,114 @@ func TestUploads(t *testing.T) {
 }
 
 func TestSHA512(t *testing.T) {
-	w := newWorld(t)
-	w.create("team/app")
-	const d = "sha512:9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c4663475c2e5c3adef46f73bcdec043" // of hello
-	for name, push := range map[string]func() error{
-		"at once": func() error {
-			_, err := w.UploadLayer(t.Context(), root, app, strings.NewReader("hello"), 5, d)
-			return err
-		},
-		"in chunks": func() error {
+	for name, inline := range inlines {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, inline)
+			w.create("team/app")
+			const d = "sha512:9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da0c4663475c2e5c3adef46f73bcdec043" // of hello
+			for name, push := range map[string]func() error{
+				"at once": func() error {
+					_, err := w.UploadLayer(t.Context(), root, app, strings.NewReader("hello"), 5, d)
+					return err
+				},
+				"in chunks": func() error {
+					u, err := w.InitiateUpload(t.Context(), root, app)
+					w.ok(err)
+					_, err = w.AppendUpload(t.Context(), root, app, u.ID, -1, strings.NewReader("hel"), 3)
+					w.ok(err)
+					_, err = w.CompleteUpload(t.Context(), root, app, u.ID, -1, strings.NewReader("lo"), 2, d)
+					return err
+				},
+			} {
+				if err := push(); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
 			u, err := w.InitiateUpload(t.Context(), root, app)
 			w.ok(err)
-			_, err = w.AppendUpload(t.Context(), root, app, u.ID, -1, strings.NewReader("hel"), 3)
+			_, err = w.AppendUpload(t.Context(), root, app, u.ID, -1, strings.NewReader("other"), 5)
 			w.ok(err)
-			_, err = w.CompleteUpload(t.Context(), root, app, u.ID, -1, strings.NewReader("lo"), 2, d)
-			return err
-		},
-	} {
-		if err := push(); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+			_, err = w.CompleteUpload(t.Context(), root, app, u.ID, -1, nil, 0, d)
+			w.wantCode("other bytes in chunks", err, ecr.InvalidLayer)
+			if data, err := w.read(app, d); data != "hello" || err != nil {
+				t.Errorf("%q, %v", data, err)
+			}
+			w.sound()
+		})
 	}
-	u, err := w.InitiateUpload(t.Context(), root, app)
-	w.ok(err)
-	_, err = w.AppendUpload(t.Context(), root, app, u.ID, -1, strings.NewReader("other"), 5)
-	w.ok(err)
-	_, err = w.CompleteUpload(t.Context(), root, app, u.ID, -1, nil, 0, d)
-	w.wantCode("other bytes in chunks", err, ecr.InvalidLayer)
-	if data, err := w.read(app, d); data != "hello" || err != nil {
-		t.Errorf("%q, %v", data, err)
-	}
-	w.sound()
 }
 
 func TestLayerParts(t *testing.T) {
-	w := newWorld(t, func(c *registry.Config) { c.Limits.MinPartBytes = 4; c.Limits.LayerBytes = 20 })
-	w.create("team/app")
-	ctx := t.Context()
-	u, err := w.InitiateUpload(ctx, root, app)
-	w.ok(err)
-	_, err = w.CompleteLayerUpload(ctx, root, app, u.ID, []string{sum(nil)})
-	w.wantCode("nothing uploaded", err, ecr.EmptyUpload)
-	_, err = w.UploadLayerPart(ctx, root, app, u.ID, 0, 9, []byte("abcd"))
-	w.wantCode("a length that lies", err, ecr.InvalidLayerPart)
-	_, err = w.UploadLayerPart(ctx, root, app, u.ID, 0, 3, []byte("abcd"))
-	w.ok(err)
-	_, err = w.UploadLayerPart(ctx, root, app, u.ID, 4, 5, []byte("ef"))
-	w.ok(err)
-	_, err = w.UploadLayerPart(ctx, root, app, u.ID, 6, 9, []byte("ghij"))
-	w.wantCode("a part after a short one", err, ecr.LayerPartTooSmall)
-	l, err := w.CompleteLayerUpload(ctx, root, app, u.ID, []string{sum([]byte("abcdef"))})
-	if err != nil || l.Size != 6 {
-		t.Fatalf("%+v, %v", l, err)
+	for name, inline := range inlines {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, inline, func(c *registry.Config) { c.Limits.MinPartBytes = 4; c.Limits.LayerBytes = 20 })
+			w.create("team/app")
+			ctx := t.Context()
+			u, err := w.InitiateUpload(ctx, root, app)
+			w.ok(err)
+			_, err = w.CompleteLayerUpload(ctx, root, app, u.ID, []string{sum(nil)})
+			w.wantCode("nothing uploaded", err, ecr.EmptyUpload)
+			_, err = w.UploadLayerPart(ctx, root, app, u.ID, 0, 9, []byte("abcd"))
+			w.wantCode("a length that lies", err, ecr.InvalidLayerPart)
+			_, err = w.UploadLayerPart(ctx, root, app, u.ID, 0, 3, []byte("abcd"))
+			w.ok(err)
+			_, err = w.UploadLayerPart(ctx, root, app, u.ID, 4, 5, []byte("ef"))
+			w.ok(err)
+			_, err = w.UploadLayerPart(ctx, root, app, u.ID, 6, 9, []byte("ghij"))
+			w.wantCode("a part after a short one", err, ecr.LayerPartTooSmall)
+			l, err := w.CompleteLayerUpload(ctx, root, app, u.ID, []string{sum([]byte("abcdef"))})
+			if err != nil || l.Size != 6 {
+				t.Fatalf("%+v, %v", l, err)
+			}
+			u, err = w.InitiateUpload(ctx, root, app)
+			w.ok(err)
+			_, err = w.UploadLayerPart(ctx, root, app, u.ID, 0, 5, []byte("abcdef"))
+			w.ok(err)
+			_, err = w.CompleteLayerUpload(ctx, root, app, u.ID, []string{sum([]byte("abcdef"))})
+			w.wantCode("the same layer again", err, ecr.LayerAlreadyExists)
+			_, err = w.UploadLayer(ctx, root, app, strings.NewReader(strings.Repeat("x", 21)), -1, sum([]byte("x")))
+			w.wantCode("too large", err, ecr.LimitExceeded)
+			w.sound()
+		})
 	}
-	u, err = w.InitiateUpload(ctx, root, app)
-	w.ok(err)
-	_, err = w.UploadLayerPart(ctx, root, app, u.ID, 0, 5, []byte("abcdef"))
-	w.ok(err)
-	_, err = w.CompleteLayerUpload(ctx, root, app, u.ID, []string{sum([]byte("abcdef"))})
-	w.wantCode("the same layer again", err, ecr.LayerAlreadyExists)
-	_, err = w.UploadLayer(ctx, root, app, strings.NewReader(strings.Repeat("x", 21)), -1, sum([]byte("x")))
-	w.wantCode("too large", err, ecr.LimitExceeded)
-	w.sound()
 }
 
 func TestMount(t *testing.T) {
-	w := newWorld(t)
-	w.create("team/app", "to")
-	d := w.layer(app, "layer")
-	to := in("to")
-	if l, err := w.MountLayer(t.Context(), root, to, app, d); err != nil || l.Size != 5 {
-		t.Fatalf("%+v, %v", l, err)
+	for name, inline := range inlines {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, inline)
+			w.create("team/app", "to")
+			d := w.layer(app, "layer")
+			to := in("to")
+			if l, err := w.MountLayer(t.Context(), root, to, app, d); err != nil || l.Size != 5 {
+				t.Fatalf("%+v, %v", l, err)
+			}
+			if data, err := w.read(to, d); data != "layer" || err != nil {
+				t.Errorf("%q, %v", data, err)
+			}
+			w.create("anywhere")
+			if _, err := w.MountLayer(t.Context(), root, in("anywhere"), ecr.RepositoryID{Account: account}, d); err != nil {
+				t.Errorf("without a source: %v", err)
+			}
+			_, err := w.MountLayer(t.Context(), root, to, app, sum([]byte("none")))
+			w.wantCode("a layer that is not there", err, ecr.LayersNotFound)
+			_, err = w.MountLayer(t.Context(), root, to, in("none"), d)
+			w.wantCode("from no repository", err, ecr.LayersNotFound)
+			_, err = w.MountLayer(t.Context(), root, to, ecr.RepositoryID{Account: other, Name: "x"}, d)
+			w.wantCode("from another account", err, ecr.LayersNotFound)
+			pusher := user(t, account, `{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/to"}`)
+			for _, from := range []ecr.RepositoryID{app, {Account: account}} {
+				w.create("secret" + from.Name)
+				d := w.layer(in("secret"+from.Name), "secret"+from.Name)
+				_, err = w.MountLayer(t.Context(), pusher, to, ecr.RepositoryID{Account: account, Name: "secret" + from.Name}, d)
+				w.wantCode("from what the caller may not read", err, ecr.LayersNotFound)
+			}
+			w.ok(w.PutAccountSetting(t.Context(), root, "BLOB_MOUNTING", "DISABLED"))
+			_, err = w.MountLayer(t.Context(), root, to, app, d)
+			w.wantCode("with mounting off", err, ecr.LayersNotFound)
+			w.sound()
+		})
 	}
-	if data, err := w.read(to, d); data != "layer" || err != nil {
-		t.Errorf("%q, %v", data, err)
-	}
-	w.create("anywhere")
-	if _, err := w.MountLayer(t.Context(), root, in("anywhere"), ecr.RepositoryID{Account: account}, d); err != nil {
-		t.Errorf("without a source: %v", err)
-	}
-	_, err := w.MountLayer(t.Context(), root, to, app, sum([]byte("none")))
-	w.wantCode("a layer that is not there", err, ecr.LayersNotFound)
-	_, err = w.MountLayer(t.Context(), root, to, in("none"), d)
-	w.wantCode("from no repository", err, ecr.LayersNotFound)
-	_, err = w.MountLayer(t.Context(), root, to, ecr.RepositoryID{Account: other, Name: "x"}, d)
-	w.wantCode("from another account", err, ecr.LayersNotFound)
-	pusher := user(t, account, `{"Effect":"Allow","Action":"ecr:*","Resource":"arn:aws:ecr:*:*:repository/to"}`)
-	for _, from := range []ecr.RepositoryID{app, {Account: account}} {
-		w.create("secret" + from.Name)
-		d := w.layer(in("secret"+from.Name), "secret"+from.Name)
-		_, err = w.MountLayer(t.Context(), pusher, to, ecr.RepositoryID{Account: account, Name: "secret" + from.Name}, d)
-		w.wantCode("from what the caller may not read", err, ecr.LayersNotFound)
-	}
-	w.ok(w.PutAccountSetting(t.Context(), root, "BLOB_MOUNTING", "DISABLED"))
-	_, err = w.MountLayer(t.Context(), root, to, app, d)
-	w.wantCode("with mounting off", err, ecr.LayersNotFound)
-	w.sound()
 }
 
 func TestDeniedCallers(t *testing.T) {

@@ -1,6 +1,8 @@
 package registry
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding"
 	"errors"
@@ -86,15 +88,18 @@ func (r *Registry) append(ctx context.Context, s *session, off int64, body io.Re
 		return s.up.Upload, err
 	}
 	up := s.up
-	u, err := r.receive(ctx, up, "sha256", body, length)
+	rc, err := r.receive(ctx, up, "sha256", body, length)
 	if err != nil && !errors.As(err, new(sourceError)) {
-		return up.Upload, r.abandon(s, u, err)
+		return up.Upload, r.abandon(s, rc, err)
 	}
-	broken := err
-	if up.Store, err = u.w.Suspend(true); err == nil {
-		up.Size = u.w.Size()
-		up.Hash, err = u.h.(encoding.BinaryMarshaler).MarshalBinary()
-	}
+	return r.keep(ctx, s, rc, err)
+}
+
+// keep records what an upload has by now. With cause, which ended a body
+// early, that is its error.
+func (r *Registry) keep(ctx context.Context, s *session, rc *receipt, cause error) (ecr.Upload, error) {
+	up := s.up
+	err := rc.save(up)
 	if err == nil {
 		up.ExpiresAt = r.now().Add(r.cfg.Times.Upload)
 		record := *up
@@ -105,8 +110,11 @@ func (r *Registry) append(ctx context.Context, s *session, off int64, body io.Re
 		return up.Upload, lostUpload(up, err)
 	}
 	up.Epoch++
-	if broken != nil {
-		return up.Upload, &ecr.Error{Code: ecr.InvalidLayerPart, Err: broken,
+	if up.Data != nil { // not kept in memory between requests
+		s.up = nil
+	}
+	if cause != nil {
+		return up.Upload, &ecr.Error{Code: ecr.InvalidLayerPart, Err: cause,
 			Message: fmt.Sprintf("The body ended early: %d bytes of the upload are kept", up.Size)}
 	}
 	return up.Upload, nil
@@ -131,45 +139,99 @@ func lostUpload(up *meta.Upload, err error) error {
 	return err
 }
 
-// A receipt is a writer and a hash that have seen all bytes of an upload.
+// A receipt has all bytes of an upload: few in memory, many in an object whose
+// writer and hash have seen them.
 type receipt struct {
+	data      []byte // while w is nil
 	w         blob.Writer
 	h         hash.Hash
 	algorithm string // of h
 }
 
-// receive continues an upload with body, which may be nil. The hash is of the
-// algorithm if these are the first bytes, else sha256. A sourceError leaves
-// the receipt good.
+func (rc *receipt) size() int64 {
+	if rc.w == nil {
+		return int64(len(rc.data))
+	}
+	return rc.w.Size()
+}
+
+// save writes into up how to go on from here.
+func (rc *receipt) save(up *meta.Upload) (err error) {
+	up.Size = rc.size()
+	if rc.w == nil {
+		up.Data = rc.data
+		return nil
+	}
+	up.Data = nil
+	if up.Store, err = rc.w.Suspend(true); err != nil {
+		return err
+	}
+	up.Hash, err = rc.h.(encoding.BinaryMarshaler).MarshalBinary()
+	return err
+}
+
+// receive continues an upload with body, which may be nil. Where it makes the
+// object its hash is of the algorithm, else SHA-256. A sourceError leaves the
+// receipt good.
 func (r *Registry) receive(ctx context.Context, up *meta.Upload, algorithm string, body io.Reader, length int64) (rc *receipt, err error) {
 	if length >= 0 && up.Size+length > r.cfg.Limits.LayerBytes {
 		return nil, r.tooLarge()
 	}
-	rc = &receipt{algorithm: algorithm}
 	if up.Store == nil {
-		rc.h = oci.NewHash(algorithm)
-		rc.w, err = r.createObject(ctx, up)
-	} else {
-		rc.algorithm, rc.h = "sha256", oci.NewHash("sha256")
-		if err := rc.h.(encoding.BinaryUnmarshaler).UnmarshalBinary(up.Hash); err != nil {
-			return nil, err
-		}
-		rc.w, err = r.blobs.Resume(ctx, up.Key, up.Store)
+		return r.receiveFew(ctx, up, algorithm, body, length)
 	}
-	if err != nil {
+	rc = &receipt{algorithm: "sha256", h: oci.NewHash("sha256")}
+	if err := rc.h.(encoding.BinaryUnmarshaler).UnmarshalBinary(up.Hash); err != nil {
 		return nil, err
 	}
+	if rc.w, err = r.blobs.Resume(ctx, up.Key, up.Store); err != nil || body == nil {
+		return rc, err
+	}
+	return rc, r.copyBody(rc, body, length, 0)
+}
+
+// receiveFew is receive for an upload that has no object: it makes one when
+// there are more bytes than the database takes.
+func (r *Registry) receiveFew(ctx context.Context, up *meta.Upload, algorithm string, body io.Reader, length int64) (rc *receipt, err error) {
+	rc = &receipt{data: up.Data}
 	if body == nil {
 		return rc, nil
 	}
-	n, err := copyHashed(rc.w, rc.h, body, r.cfg.Limits.LayerBytes-up.Size)
-	if errors.Is(err, errTooLong) {
-		return rc, r.tooLarge()
+	var got int64
+	var broken error
+	if room := r.cfg.Limits.InlineBytes - up.Size; room >= max(length, 0) {
+		few := bytes.NewBuffer(append(make([]byte, 0, up.Size+max(length, 0)+bytes.MinRead), up.Data...))
+		got, broken = few.ReadFrom(io.LimitReader(body, room+1))
+		if broken != nil || got <= room && length >= 0 && got != length {
+			broken = sourceError{cmp.Or(broken, io.ErrUnexpectedEOF)}
+		}
+		rc.data = few.Bytes()
+		if got <= room {
+			return rc, broken
+		}
 	}
-	if err == nil && length >= 0 && n != length {
+	few := rc.data
+	*rc = receipt{algorithm: algorithm, h: oci.NewHash(algorithm)}
+	if rc.w, err = r.createObject(ctx, up); err != nil {
+		return nil, err
+	}
+	rc.h.Write(few)
+	if _, err := rc.w.Write(few); err != nil || broken != nil {
+		return rc, cmp.Or(err, broken)
+	}
+	return rc, r.copyBody(rc, body, length, got)
+}
+
+// copyBody copies the rest of a body of which got bytes have been read.
+func (r *Registry) copyBody(rc *receipt, body io.Reader, length, got int64) error {
+	n, err := copyHashed(rc.w, rc.h, body, r.cfg.Limits.LayerBytes-rc.size())
+	if errors.Is(err, errTooLong) {
+		return r.tooLarge()
+	}
+	if err == nil && length >= 0 && got+n != length {
 		err = sourceError{io.ErrUnexpectedEOF}
 	}
-	return rc, err
+	return err
 }
 
 // createObject creates the object of an upload that has no bytes yet. Where a
@@ -262,7 +324,11 @@ func (r *Registry) CompleteUpload(ctx context.Context, c ecr.Caller, id ecr.Repo
 	rc, err := r.receive(ctx, s.up, d.Algorithm(), body, length)
 	if errors.As(err, new(sourceError)) {
 		// The client can ask how much came and go on from there.
-		return ecr.Layer{}, r.keepBroken(ctx, s, rc, err)
+		if rc.w != nil && rc.algorithm != "sha256" { // only SHA-256 can be continued
+			return ecr.Layer{}, r.abandon(s, rc, err)
+		}
+		_, err := r.keep(ctx, s, rc, err)
+		return ecr.Layer{}, err
 	}
 	if err != nil {
 		return ecr.Layer{}, r.abandon(s, rc, err)
@@ -274,42 +340,24 @@ func invalidDigest(digest string) error {
 	return ecr.Errorf(ecr.InvalidLayer, "Invalid parameter at 'layerDigests' failed to satisfy constraint: '%s is not a sha256 or sha512 digest'", clean(digest, 200))
 }
 
-// keepBroken keeps what came of a last body that broke off. Only SHA-256 can
-// be continued: of an upload that began with another hash nothing is kept.
-func (r *Registry) keepBroken(ctx context.Context, s *session, rc *receipt, cause error) error {
-	if rc.algorithm != "sha256" {
-		return r.abandon(s, rc, cause)
-	}
-	up := s.up
-	var err error
-	if up.Store, err = rc.w.Suspend(true); err == nil {
-		up.Size = rc.w.Size()
-		up.Hash, err = rc.h.(encoding.BinaryMarshaler).MarshalBinary()
-	}
-	if err == nil {
-		record := *up
-		err = r.db.Update(ctx, func(tx *meta.Tx) error { return tx.SaveUpload(&record) })
-	}
-	if err != nil {
-		s.up = nil
-		return lostUpload(up, err)
-	}
-	up.Epoch++
-	return &ecr.Error{Code: ecr.InvalidLayerPart, Err: cause,
-		Message: fmt.Sprintf("The body ended early: %d bytes of the upload are kept", up.Size)}
-}
-
-// finish makes the object of an upload a layer of its repository, if its
+// finish makes the bytes of an upload a layer of its repository, if its
 // digest is one of digests.
 func (r *Registry) finish(ctx context.Context, c ecr.Caller, s *session, rc *receipt, digests []string) (ecr.Layer, error) {
 	up := s.up
 	s.up = nil // whatever comes: it has ended, or is read again
 	digest, err := r.match(rc, digests)
 	if err != nil {
-		r.discard(up, rc.w.Abort())
+		var abortErr error
+		if rc.w != nil {
+			abortErr = rc.w.Abort()
+		}
+		r.discard(up, abortErr)
 		return ecr.Layer{}, err
 	}
-	layer := ecr.Layer{Digest: digest, Size: rc.w.Size(), Available: true}
+	layer := ecr.Layer{Digest: digest, Size: rc.size(), Available: true}
+	if rc.w == nil {
+		return layer, r.adopt(ctx, c, up, layer, append([]byte{}, rc.data...), s.soon.Cancel())
+	}
 	if err := rc.w.Commit(digest); err != nil {
 		r.discard(up, nil)
 		return ecr.Layer{}, err
@@ -318,12 +366,20 @@ func (r *Registry) finish(ctx context.Context, c ecr.Caller, s *session, rc *rec
 		r.discard(up, nil)
 		return ecr.Layer{}, wrong
 	}
-	return layer, r.adopt(ctx, c, up, layer, s.soon.Cancel())
+	return layer, r.adopt(ctx, c, up, layer, nil, s.soon.Cancel())
 }
 
 // match returns the one of digests that the bytes have. A digest by another
 // algorithm than the running hash's is taken on trust, to be verified.
 func (r *Registry) match(rc *receipt, digests []string) (string, error) {
+	if rc.w == nil {
+		for _, d := range digests {
+			if string(oci.Of(oci.Digest(d).Algorithm(), rc.data)) == d {
+				return d, nil
+			}
+		}
+		return "", wrongDigest(string(oci.Of(oci.Digest(digests[0]).Algorithm(), rc.data)), digests[0])
+	}
 	sum := string(oci.Sum(rc.algorithm, rc.h))
 	for _, d := range digests {
 		if d == sum {
@@ -335,7 +391,11 @@ func (r *Registry) match(rc *receipt, digests []string) (string, error) {
 			return d, nil
 		}
 	}
-	return "", ecr.Errorf(ecr.InvalidLayer, "The layer digest calculated by Ecru, %s, does not match the digest that was given, %s", sum, digests[0])
+	return "", wrongDigest(sum, digests[0])
+}
+
+func wrongDigest(sum, given string) error {
+	return ecr.Errorf(ecr.InvalidLayer, "The layer digest calculated by Ecru, %s, does not match the digest that was given, %s", sum, given)
 }
 
 // verifyOther reads a committed object again if its digest is by another
@@ -355,16 +415,16 @@ func (r *Registry) verifyOther(ctx context.Context, up *meta.Upload, rc *receipt
 		return err
 	}
 	if sum := string(oci.Sum(algorithm, h)); sum != digest {
-		return ecr.Errorf(ecr.InvalidLayer, "The layer digest calculated by Ecru, %s, does not match the digest that was given, %s", sum, digest)
+		return wrongDigest(sum, digest)
 	}
 	return nil
 }
 
-// adopt records a committed object as a layer of the repository, in one
-// transaction with the end of the upload. If the region has the bytes already
-// the new object goes to the trash. Unwritten says that the upload was over
-// before its record was due to be written.
-func (r *Registry) adopt(ctx context.Context, c ecr.Caller, up *meta.Upload, layer ecr.Layer, unwritten bool) error {
+// adopt records a committed object, or a payload if that is not nil, as a layer
+// of the repository, in one transaction with the end of the upload. If the
+// region has the bytes already the new object goes to the trash. Unwritten says
+// that the upload was over before its record was due to be written.
+func (r *Registry) adopt(ctx context.Context, c ecr.Caller, up *meta.Upload, layer ecr.Layer, payload []byte, unwritten bool) error {
 	now := r.now()
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
 		repo, err := tx.LockRepository(up.Repository)
@@ -379,11 +439,11 @@ func (r *Registry) adopt(ctx context.Context, c ecr.Caller, up *meta.Upload, lay
 				return lostUpload(up, err)
 			}
 		}
-		blobID, kept, err := tx.PutBlob(layer, up.Key)
+		blobID, kept, err := tx.PutBlob(layer, up.Key, payload)
 		if err != nil {
 			return err
 		}
-		if kept != up.Key {
+		if kept != up.Key && payload == nil {
 			if err := tx.Trash(up.Key, now); err != nil {
 				return err
 			}
@@ -397,7 +457,9 @@ func (r *Registry) adopt(ctx context.Context, c ecr.Caller, up *meta.Upload, lay
 	})
 	var known *ecr.Error
 	if errors.As(err, &known) {
-		r.discardLate(up)
+		if payload == nil {
+			r.discardLate(up)
+		}
 		return r.denied(ctx, c, actComplete, up.Repository, err)
 	}
 	// After any other error the outcome is unknown: the object is the blob's,

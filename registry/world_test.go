@@ -52,6 +52,7 @@ func newWorld(tb testing.TB, change ...func(*registry.Config)) *world {
 		Region: "us-east-1", Host: func(string) string { return "registry.test" }, Scheme: "https",
 		Limits: registry.DefaultLimits(), Times: registry.DefaultTimes(), LinkKey: make([]byte, 32), Now: w.time,
 	}
+	w.cfg.Limits.InlineBytes = 0 // so that small layers are objects too
 	for _, c := range change {
 		c(&w.cfg)
 	}
@@ -59,6 +60,14 @@ func newWorld(tb testing.TB, change ...func(*registry.Config)) *world {
 	tb.Cleanup(func() { w.db.Close() })
 	return w
 }
+
+// upTo has layers of at most n bytes kept in the database.
+func upTo(n int64) func(*registry.Config) {
+	return func(c *registry.Config) { c.Limits.InlineBytes = n }
+}
+
+// inlines are kinds of worlds: with no, some and all layers in the database.
+var inlines = map[string]func(*registry.Config){"objects": upTo(0), "some inline": upTo(6), "inline": upTo(1 << 20)}
 
 // onDisk gives the world a blob store on disk.
 func (w *world) onDisk() *world {

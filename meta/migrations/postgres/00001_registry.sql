@@ -21,7 +21,8 @@ create table blobs (
   id bigint generated always as identity primary key,
   digest text collate "C" not null unique,
   size bigint not null,
-  storage_key text collate "C" not null unique
+  storage_key text collate "C" not null unique,
+  payload bytea
 );
 
 create table repository_blobs (
@@ -95,6 +96,7 @@ create table uploads (
   size bigint not null,
   hash_state bytea,
   store_state bytea,
+  data bytea,
   short_part bigint not null,
   epoch bigint not null,
   expires_at bigint not null

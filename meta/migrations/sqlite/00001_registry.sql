@@ -21,7 +21,8 @@ create table blobs (
   id integer primary key autoincrement,
   digest text not null unique,
   size integer not null,
-  storage_key text not null unique
+  storage_key text not null unique,
+  payload blob
 ) strict;
 
 create table repository_blobs (
@@ -95,6 +96,7 @@ create table uploads (
   size integer not null,
   hash_state blob,
   store_state blob,
+  data blob,
   short_part integer not null,
   epoch integer not null,
   expires_at integer not null

@@ -85,7 +85,7 @@ func openSQLite(ctx context.Context, o Options) (_ *sqliteEngine, err error) {
 			e.closePools()
 		}
 	}()
-	if e.writeDB, err = sql.Open("sqlite", dsn(o.URL, "synchronous(2)", "cache_size(-65536)", "foreign_keys(1)", "wal_autocheckpoint(0)")); err != nil {
+	if e.writeDB, err = sql.Open("sqlite", dsn(o.URL, "synchronous(2)", "cache_size(-16384)", "foreign_keys(1)", "wal_autocheckpoint(0)")); err != nil {
 		return nil, err
 	}
 	e.writeDB.SetMaxOpenConns(1)
@@ -95,7 +95,7 @@ func openSQLite(ctx context.Context, o Options) (_ *sqliteEngine, err error) {
 	if e.writer, err = newSQLiteConn(ctx, e.writeDB); err != nil {
 		return nil, err
 	}
-	if e.readDB, err = sql.Open("sqlite", dsn(o.URL, "query_only(1)", "cache_size(-8192)")); err != nil {
+	if e.readDB, err = sql.Open("sqlite", dsn(o.URL, "query_only(1)", "cache_size(-4096)")); err != nil {
 		return nil, err
 	}
 	e.readDB.SetMaxOpenConns(o.Readers + 1) // one more for checkpoints

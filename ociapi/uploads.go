@@ -2,6 +2,7 @@ package ociapi
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -95,7 +96,7 @@ func contentRange(r *http.Request) (off, length int64, err error) {
 	last, _, _ = strings.Cut(last, "/")
 	off, okFirst := parseNumber(first)
 	end, okLast := parseNumber(last)
-	if !ok || !okFirst || !okLast || end < off-1 {
+	if !ok || !okFirst || !okLast || end < off-1 || end == math.MaxInt64 {
 		return 0, 0, invalid
 	}
 	length = end - off + 1

@@ -53,14 +53,14 @@ type Server struct {
 
 // Start opens everything and listens; it does not serve yet. out is told where
 // things are, if this is the first start.
-func Start(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (s *Server, err error) {
+func Start(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (_ *Server, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
 	if err := makeFolder(cfg.Data); err != nil {
 		return nil, err
 	}
-	s = &Server{cfg: cfg, log: log, metrics: newMetrics()}
+	s := &Server{cfg: cfg, log: log, metrics: newMetrics()}
 	defer func() {
 		if err != nil {
 			s.close()

@@ -205,6 +205,9 @@ func (s *Server) Reload() error {
 // within the grace time, stores close last. A second context, hurry, cuts the
 // grace time short.
 func (s *Server) Serve(ctx, hurry context.Context) error {
+	if err := s.announce(); err != nil {
+		s.log.Error("cannot write where the server is", "error", err)
+	}
 	main := s.httpServer(s.handler)
 	main.TLSConfig = s.tls
 	errs := make(chan error, 2)
@@ -223,9 +226,6 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 		wg.Go(func() {
 			job.Every(workers, s.log, "certificate", certCheck, func(context.Context) error { return s.certificate.reload() })
 		})
-	}
-	if err := s.announce(); err != nil {
-		s.log.Error("cannot write where the server is", "error", err)
 	}
 	var failed error
 	select {

@@ -7,6 +7,53 @@ import (
 	"strconv"
 )
 
+// ErrorOf returns an exception's code on the wire of the query protocol, which
+// is not always its name (NoSuchEntityException is NoSuchEntity), and its HTTP
+// status: 400 where the model does not say. It is false for a name that is no
+// exception of the model.
+func (m *Model) ErrorOf(exception string) (code string, status int, ok bool) {
+	s := m.shapes[exception]
+	if s == nil || !s.Exception {
+		return "", 0, false
+	}
+	code, status = s.Error.Code, s.Error.Status
+	if code == "" {
+		code = exception
+	}
+	if status == 0 {
+		status = 400
+	}
+	return code, status, true
+}
+
+// AppendErrorXML appends an error as the query protocol has it. The code is an
+// exception's name, which becomes its code on the wire, or any other code,
+// which is sent as it is. The sender is at fault, or else the receiver. It is
+// an error if the model has no XML namespace.
+func (m *Model) AppendErrorXML(b []byte, code, message, requestID string, sender bool) ([]byte, error) {
+	if m.meta.XMLNamespace == "" {
+		return b, errNoXML
+	}
+	if c, _, ok := m.ErrorOf(code); ok {
+		code = c
+	}
+	fault := "Receiver"
+	if sender {
+		fault = "Sender"
+	}
+	b = append(b, `<ErrorResponse xmlns="`...)
+	b = appendText(b, m.meta.XMLNamespace)
+	b = append(b, `"><Error><Type>`...)
+	b = append(b, fault...)
+	b = append(b, `</Type><Code>`...)
+	b = appendText(b, code)
+	b = append(b, `</Code><Message>`...)
+	b = appendText(b, message)
+	b = append(b, `</Message></Error><RequestId>`...)
+	b = appendText(b, requestID)
+	return append(b, `</RequestId></ErrorResponse>`...), nil
+}
+
 // AppendErrorJSON appends an error as AWS JSON 1.0 and 1.1 have it. The name
 // may be one that the model does not have, as the errors common to all services
 // are; then only the message is sent. Further members are strings, integers or

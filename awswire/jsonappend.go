@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -104,15 +105,8 @@ func (n *node) appendList(b []byte, v reflect.Value) ([]byte, error) {
 
 // appendMap appends a map by key, so that equal maps have equal bytes.
 func (n *node) appendMap(b []byte, v reflect.Value) ([]byte, error) {
-	keys := v.MapKeys()
-	slices.SortFunc(keys, func(x, y reflect.Value) int {
-		if x.String() < y.String() {
-			return -1
-		}
-		return 1
-	})
 	b = append(b, '{')
-	for i, key := range keys {
+	for i, key := range sortedKeys(v) {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -127,6 +121,12 @@ func (n *node) appendMap(b []byte, v reflect.Value) ([]byte, error) {
 		}
 	}
 	return append(b, '}'), nil
+}
+
+func sortedKeys(v reflect.Value) []reflect.Value {
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(x, y reflect.Value) int { return strings.Compare(x.String(), y.String()) })
+	return keys
 }
 
 // appendFloat appends a number; what JSON has no number for is a string, as

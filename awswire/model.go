@@ -23,18 +23,21 @@ type Model struct {
 	shapes map[string]*shape
 
 	nodes map[nodeKey]*node // by Bind
+	omit  map[string]bool   // Go fields without a member, by Omit
 }
 
 type meta struct {
 	APIVersion   string `json:"apiVersion"`
 	JSONVersion  string `json:"jsonVersion"`
 	TargetPrefix string `json:"targetPrefix"`
+	XMLNamespace string `json:"xmlNamespace"`
 }
 
 type modelOp struct {
 	In   string   `json:"in"`
 	Out  string   `json:"out"`
 	Errs []string `json:"err"`
+	Wrap string   `json:"wrap"` // the element that holds the output in XML
 }
 
 type shape struct {
@@ -50,7 +53,17 @@ type shape struct {
 	Enum     []string            `json:"enum"`
 	Union    bool                `json:"union"`
 
-	Exception bool `json:"exception"`
+	// Flattened lists and maps have no element of their own in XML, and no
+	// "member" or "entry" in a query.
+	Flattened bool `json:"flattened"`
+
+	Exception bool      `json:"exception"`
+	Error     errorInfo `json:"error"` // of an exception
+}
+
+type errorInfo struct {
+	Code   string `json:"code"`
+	Status int    `json:"httpStatusCode"`
 }
 
 type shapeRef struct {
@@ -91,7 +104,7 @@ func parseModel(doc []byte) (*Model, error) {
 	if err := json.Unmarshal(doc, &in); err != nil {
 		return nil, fmt.Errorf("API model: %w", err)
 	}
-	m := &Model{meta: in.Meta, ops: in.Ops, shapes: in.Shapes, nodes: map[nodeKey]*node{}}
+	m := &Model{meta: in.Meta, ops: in.Ops, shapes: in.Shapes, nodes: map[nodeKey]*node{}, omit: map[string]bool{}}
 	return m, m.check()
 }
 
@@ -137,6 +150,16 @@ func (m *Model) TargetPrefix() string { return m.meta.TargetPrefix }
 
 // JSONContentType is the Content-Type of requests and answers.
 func (m *Model) JSONContentType() string { return "application/x-amz-json-" + m.meta.JSONVersion }
+
+// APIVersion is the version of the API, as the query protocol's Version has it.
+func (m *Model) APIVersion() string { return m.meta.APIVersion }
+
+// XMLNamespace is the namespace of answers of the query protocol; "" if the
+// service does not speak it.
+func (m *Model) XMLNamespace() string { return m.meta.XMLNamespace }
+
+// XMLContentType is the Content-Type of answers of the query protocol.
+func (m *Model) XMLContentType() string { return "text/xml" }
 
 // Operations returns the names of the operations, sorted.
 func (m *Model) Operations() []string { return slices.Sorted(maps.Keys(m.ops)) }

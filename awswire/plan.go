@@ -28,6 +28,11 @@ type node struct {
 	members []*member // of a structure, by name
 	byName  map[string]*member
 
+	// Of a list or map in a query or XML.
+	flat bool
+	item tag // "member", "entry" or what the model says
+	k, v tag // of an entry: "key", "value" or what the model says
+
 	// Constraints. An empty constraint text means none.
 	min, max         int64
 	tooSmall, tooBig string
@@ -44,7 +49,19 @@ type member struct {
 	index    int    // in node.members
 	required bool
 	node     *node
+	key      []byte // name
 	prefix   []byte // `"name":`
+	tag      tag
+}
+
+// A tag is a name in a query, and an element in XML.
+type tag struct {
+	name        string
+	open, close []byte
+}
+
+func newTag(name string) tag {
+	return tag{name, []byte("<" + name + ">"), []byte("</" + name + ">")}
 }
 
 type nodeKind uint8
@@ -71,12 +88,13 @@ type nodeKey struct {
 type Operation struct {
 	Name    string
 	in, out *node
+	xml     envelope
 }
 
 // Bind plans an operation for the Go types of its input and output. It is an
 // error if a modelled member finds no Go field that fits it, or an exported Go
-// field no member; the model is of no further use then. Bind is not safe for
-// concurrent use on one Model.
+// field that Omit does not name no member; the model is of no further use then.
+// Bind is not safe for concurrent use on one Model.
 func Bind[In, Out any](m *Model, name string) (*Operation, error) {
 	return m.BindTypes(name, reflect.TypeFor[In](), reflect.TypeFor[Out]())
 }
@@ -87,7 +105,7 @@ func (m *Model) BindTypes(name string, in, out reflect.Type) (*Operation, error)
 	if !ok {
 		return nil, fmt.Errorf("the API model has no operation %q", name)
 	}
-	o := &Operation{Name: name}
+	o := &Operation{Name: name, xml: m.envelope(name, op.Wrap)}
 	var err error
 	if o.in, err = m.root(op.In, in); err != nil {
 		return nil, fmt.Errorf("%s: input: %w", name, err)
@@ -96,6 +114,16 @@ func (m *Model) BindTypes(name string, in, out reflect.Type) (*Operation, error)
 		return nil, fmt.Errorf("%s: output: %w", name, err)
 	}
 	return o, nil
+}
+
+// Omit names exported Go fields that the model has no member for, because the
+// SDK is newer: "types.Role.SourceRoleTemplate". They are neither decoded nor
+// encoded. It is to be called before Bind, for which the name of a field that
+// does have a member is an error, so that the list does not outlive its reason.
+func (m *Model) Omit(fields ...string) {
+	for _, f := range fields {
+		m.omit[f] = true
+	}
 }
 
 // root plans an operation's input or output, which has no shape if it has no
@@ -148,11 +176,13 @@ func (m *Model) fill(n *node, s *shape) error {
 	case "list":
 		n.kind, fits = kindList, kind == reflect.Slice && !n.ptr && s.Member != nil
 		if fits {
+			n.flat, n.item = s.Flattened, newTag(s.Member.wireName("member"))
 			n.elem, err = m.plan(s.Member.Shape, n.typ.Elem())
 		}
 	case "map":
 		n.kind, fits = kindMap, kind == reflect.Map && !n.ptr && s.Key != nil && s.Value != nil && n.typ.Key().Kind() == reflect.String
 		if fits {
+			n.flat, n.item, n.k, n.v = s.Flattened, newTag("entry"), newTag(s.Key.wireName("key")), newTag(s.Value.wireName("value"))
 			if n.key, err = m.plan(s.Key.Shape, n.typ.Key()); err != nil {
 				return err
 			}
@@ -199,10 +229,15 @@ func (m *Model) planMembers(n *node, s *shape) error {
 			return fmt.Errorf("member %s: %w", name, err)
 		}
 		wire := ref.wireName(name)
+		if s := m.shapes[ref.Shape]; inner.flat && inner.kind == kindList && s.Member.LocationName != "" {
+			wire = s.Member.LocationName // what the items are called is the list's name
+		}
 		mem := &member{
 			name: wire, field: f.Index[0], index: len(n.members),
 			required: slices.Contains(s.Required, name), node: inner,
+			key:    []byte(wire),
 			prefix: append(appendString(nil, wire), ':'),
+			tag:    newTag(wire),
 		}
 		n.members = append(n.members, mem)
 		n.byName[wire] = mem
@@ -212,7 +247,11 @@ func (m *Model) planMembers(n *node, s *shape) error {
 	}
 	for i := range n.typ.NumField() {
 		f := n.typ.Field(i)
-		if f.IsExported() && !fields[f.Name] && f.Name != "ResultMetadata" {
+		omit := m.omit[n.typ.String()+"."+f.Name]
+		if omit && fields[f.Name] {
+			return fmt.Errorf("the model has a member for the field %s of Go's %s, which is to be omitted", f.Name, n.typ)
+		}
+		if f.IsExported() && !fields[f.Name] && !omit && f.Name != "ResultMetadata" {
 			return fmt.Errorf("the model has no member for the field %s of Go's %s", f.Name, n.typ)
 		}
 	}

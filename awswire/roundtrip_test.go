@@ -86,6 +86,7 @@ type sampler struct {
 	t     *testing.T
 	count int
 	zero  bool // false, 0 and empty lists where the model allows them
+	xml   bool // no text that XML cannot hold
 }
 
 func (s *sampler) value(n *node) reflect.Value {
@@ -156,6 +157,9 @@ func (s *sampler) text(n *node) string {
 		s.t.Fatalf("no sample for: %s", n.noMatch)
 	}
 	text := fmt.Sprintf("%d é\U0001F600 \"\\/<&\n\t\x01", s.count)
+	if s.xml {
+		text = fmt.Sprintf("%d é\U0001F600 \"'\\/<&>]]>+%%\r\n\t\u0085\u2028 ", s.count)
+	}
 	if more := int(n.min) - len([]rune(text)); more > 0 {
 		text += strings.Repeat("x", more)
 	}

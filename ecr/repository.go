@@ -46,6 +46,7 @@ type Repository struct {
 	Encryption          Encryption
 	Policy              string // repository policy, "" if none
 	LifecyclePolicy     string // "" if none
+	RegistryPolicy      string // that of its registry, "" if none; read only
 	Tags                []Tag  // by key
 	ImageCount          int64
 	SizeBytes           int64 // sum of the images' sizes, shared layers counted for each

@@ -8,7 +8,8 @@ import (
 )
 
 const repositoryColumns = `id, account, name, created_at, mutability, mutability_exclusion, scan_on_push,
-	encryption_type, encryption_key, policy, lifecycle_policy, tags, image_count, size_bytes`
+	encryption_type, encryption_key, policy, lifecycle_policy, tags, image_count, size_bytes,
+	coalesce((select document from registry_policies p where p.account = repositories.account), '')`
 
 func scanRepository(rs rows) (*ecr.Repository, error) {
 	var (
@@ -17,7 +18,7 @@ func scanRepository(rs rows) (*ecr.Repository, error) {
 		exclusions, rtags string
 	)
 	err := rs.Scan(&r.Row, &r.ID.Account, &r.ID.Name, &created, (*string)(&r.Mutability), &exclusions, &onPush,
-		&r.Encryption.Type, &r.Encryption.KMSKey, &r.Policy, &r.LifecyclePolicy, &rtags, &r.ImageCount, &r.SizeBytes)
+		&r.Encryption.Type, &r.Encryption.KMSKey, &r.Policy, &r.LifecyclePolicy, &rtags, &r.ImageCount, &r.SizeBytes, &r.RegistryPolicy)
 	if err != nil {
 		return nil, err
 	}

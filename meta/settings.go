@@ -19,6 +19,28 @@ func (tx *Tx) PutSetting(account, name, value string) error {
 	return err
 }
 
+// RegistryPolicy returns the policy of an account's registry, "" if it has none.
+func (tx *Tx) RegistryPolicy(account string) (document string, err error) {
+	err = tx.row([]any{&document}, `select document from registry_policies where account = $1`, account)
+	if err == ErrNotFound {
+		return "", nil
+	}
+	return document, err
+}
+
+// PutRegistryPolicy sets the policy of an account's registry.
+func (tx *Tx) PutRegistryPolicy(account, document string) error {
+	_, err := tx.exec(`insert into registry_policies (account, document) values ($1, $2)
+		on conflict (account) do update set document = excluded.document`, account, document)
+	return err
+}
+
+// DeleteRegistryPolicy deletes the policy of an account's registry, or
+// ErrNotFound.
+func (tx *Tx) DeleteRegistryPolicy(account string) error {
+	return tx.deleted(`delete from registry_policies where account = $1`, account)
+}
+
 // Template returns a creation template, or ErrNotFound.
 func (tx *Tx) Template(account, prefix string) (*ecr.Template, error) {
 	ts, err := tx.templates(`select body from templates where account = $1 and prefix = $2`, account, prefix)

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/ecruhq/ecru/ecr"
-	"github.com/ecruhq/ecru/iam"
 	"github.com/ecruhq/ecru/meta"
 )
 
@@ -40,8 +39,8 @@ const (
 // An entry is what is kept of one repository. Once dropped it is reachable
 // only by requests that began before.
 type entry struct {
-	repo   *ecr.Repository
-	policy *iam.Policy
+	repo  *ecr.Repository
+	rules rules
 
 	mu      sync.RWMutex
 	tags    map[string]*ecr.Manifest
@@ -123,9 +122,20 @@ func (c *cache) dropTags(id ecr.RepositoryID, tags []string) {
 	}
 }
 
+// dropAccount forgets the repositories of an account.
+func (c *cache) dropAccount(account string) {
+	c.dropIf(func(e *entry) bool { return e.repo.ID.Account == account })
+}
+
 // dropRows forgets repositories by their records.
 func (c *cache) dropRows(rows map[int64]bool) {
-	if !c.on || len(rows) == 0 {
+	if len(rows) > 0 {
+		c.dropIf(func(e *entry) bool { return rows[e.repo.Row] })
+	}
+}
+
+func (c *cache) dropIf(which func(*entry) bool) {
+	if !c.on {
 		return
 	}
 	c.mu.Lock()
@@ -134,7 +144,7 @@ func (c *cache) dropRows(rows map[int64]bool) {
 		c.generations[i].Add(1)
 	}
 	for id, e := range c.entries {
-		if rows[e.repo.Row] {
+		if which(e) {
 			c.remove(id, e)
 		}
 	}
@@ -234,16 +244,19 @@ func (r *Registry) open(ctx context.Context, c ecr.Caller, action string, id ecr
 	}
 	var err error
 	if e == nil {
-		if err = r.allowIn(c, action, id, nil, nil); err == nil {
+		if err = r.ask(ctx, c, action, id, id.ARN(r.cfg.Region)); err == nil {
 			err = repositoryNotFound(id)
 		}
-	} else {
-		err = r.allow(c, action, id.ARN(r.cfg.Region), id.Account, e.policy, e.repo.Tags, nil)
+		return nil, err
 	}
-	if err != nil {
+	if err = r.allowEntry(c, action, e); err != nil {
 		return nil, r.denied(ctx, c, action, id, err)
 	}
 	return e, nil
+}
+
+func (r *Registry) allowEntry(c ecr.Caller, action string, e *entry) error {
+	return r.allow(c, action, e.repo.ID.ARN(r.cfg.Region), e.repo.ID.Account, e.rules, e.repo.Tags, nil)
 }
 
 func (r *Registry) load(ctx context.Context, id ecr.RepositoryID) (*entry, error) {
@@ -256,10 +269,8 @@ func (r *Registry) load(ctx context.Context, id ecr.RepositoryID) (*entry, error
 	if err != nil {
 		return nil, err
 	}
-	if e.repo.Policy != "" {
-		if e.policy, err = r.policies.compile(e.repo.Policy); err != nil {
-			return nil, err
-		}
+	if e.rules, err = r.rules(e.repo); err != nil {
+		return nil, err
 	}
 	r.cache.put(id, e, generation)
 	return e, nil

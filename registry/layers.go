@@ -300,7 +300,7 @@ func (r *Registry) mountable(tx *meta.Tx, c ecr.Caller, to, from ecr.RepositoryI
 		return none, err
 	}
 	for _, source := range sources {
-		if r.allowIn(c, "ecr:GetDownloadUrlForLayer", source.ID, source, nil) != nil {
+		if r.allowIn(tx, c, "ecr:GetDownloadUrlForLayer", source.ID, source, nil) != nil {
 			continue
 		}
 		links, err := tx.LockLinks(source.Row, []string{digest})

@@ -1,43 +1,74 @@
 package registry
 
 import (
+	"context"
 	"strings"
 	"sync"
 
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/iam"
+	"github.com/ecruhq/ecru/meta"
 )
+
+// rules are the policies of what is asked for, beside those of who asks.
+type rules struct {
+	resource, registry *iam.Policy // nil if there is none
+}
+
+// rules compiles the policies of a repository.
+func (r *Registry) rules(repo *ecr.Repository) (out rules, err error) {
+	if out.resource, err = r.policies.compile(repo.Policy); err != nil {
+		return out, err
+	}
+	out.registry, err = r.policies.compile(repo.RegistryPolicy)
+	return out, err
+}
 
 // allowIn asks whether c may do action to repository id; repo is nil if there
 // is none. request gives the condition keys of this request alone.
-func (r *Registry) allowIn(c ecr.Caller, action string, id ecr.RepositoryID, repo *ecr.Repository, request map[string][]string) error {
-	var policy *iam.Policy
-	var tags []ecr.Tag
-	if repo != nil {
-		tags = repo.Tags
-		if repo.Policy != "" {
-			p, err := r.policies.compile(repo.Policy)
-			if err != nil {
-				return err
-			}
-			policy = p
-		}
+func (r *Registry) allowIn(tx *meta.Tx, c ecr.Caller, action string, id ecr.RepositoryID, repo *ecr.Repository, request map[string][]string) error {
+	if repo == nil {
+		return r.allowNone(tx, c, action, id.ARN(r.cfg.Region), id.Account, request)
 	}
-	return r.allow(c, action, id.ARN(r.cfg.Region), id.Account, policy, tags, request)
+	p, err := r.rules(repo)
+	if err != nil {
+		return err
+	}
+	return r.allow(c, action, id.ARN(r.cfg.Region), id.Account, p, repo.Tags, request)
 }
 
 // allowAll asks whether c may do an action that takes no resource.
-func (r *Registry) allowAll(c ecr.Caller, action, account string) error {
-	return r.allow(c, action, "*", account, nil, nil, nil)
+func (r *Registry) allowAll(tx *meta.Tx, c ecr.Caller, action, account string) error {
+	return r.allowNone(tx, c, action, "*", account, nil)
 }
 
-func (r *Registry) allow(c ecr.Caller, action, resource, account string, policy *iam.Policy, tags []ecr.Tag, request map[string][]string) error {
+// allowNone asks about a resource without a policy of its own.
+func (r *Registry) allowNone(tx *meta.Tx, c ecr.Caller, action, resource, account string, request map[string][]string) error {
+	text, err := tx.RegistryPolicy(account)
+	if err != nil {
+		return err
+	}
+	p, err := r.policies.compile(text)
+	if err != nil {
+		return err
+	}
+	return r.allow(c, action, resource, account, rules{registry: p}, nil, request)
+}
+
+// ask asks outside of a transaction, and records a denial; resource is the ARN
+// of a repository, or "*".
+func (r *Registry) ask(ctx context.Context, c ecr.Caller, action string, id ecr.RepositoryID, resource string) error {
+	err := r.db.ViewOne(ctx, func(tx *meta.Tx) error { return r.allowNone(tx, c, action, resource, id.Account, nil) })
+	return r.denied(ctx, c, action, id, err)
+}
+
+func (r *Registry) allow(c ecr.Caller, action, resource, account string, p rules, tags []ecr.Tag, request map[string][]string) error {
 	if c.Principal == nil {
 		return ecr.Errorf(ecr.NotAuthenticated, "Not Authorized")
 	}
 	d := iam.Evaluate(&iam.Request{
 		Principal: c.Principal, Action: action, Resource: resource, Account: account, Time: r.cfg.Now(),
-		ResourcePolicy: policy,
+		ResourcePolicy: p.resource, RegistryPolicy: p.registry,
 		Context: func(key string) []string {
 			return r.condition(c, tags, request, key)
 		},
@@ -105,7 +136,11 @@ type policies struct {
 // maxPolicies bounds the compiled policies kept (a text is at most 10 KiB).
 const maxPolicies = 4096
 
+// compile returns a resource policy, nil for no text.
 func (p *policies) compile(text string) (*iam.Policy, error) {
+	if text == "" {
+		return nil, nil
+	}
 	p.mu.RLock()
 	got := p.text[text]
 	p.mu.RUnlock()

@@ -71,7 +71,7 @@ func (r *Registry) PutImage(ctx context.Context, c ecr.Caller, id ecr.Repository
 	}
 	var img *ecr.Image
 	var exists error
-	err = r.updateKeeping(ctx, c, action, id, func(tx *meta.Tx, repo *ecr.Repository) (err error) {
+	err = r.updateKeeping(ctx, c, action, id, nil, func(tx *meta.Tx, repo *ecr.Repository) (err error) {
 		img, exists, err = r.put(tx, c, repo, p)
 		return err
 	})

@@ -130,15 +130,15 @@ func (r *Registry) now() time.Time { return r.cfg.Now().UTC().Truncate(time.Mill
 // repository exists. fn may run more than once.
 func (r *Registry) update(ctx context.Context, c ecr.Caller, action string, id ecr.RepositoryID, fn func(*meta.Tx, *ecr.Repository) error) error {
 	defer r.cache.drop(id)
-	return r.updateKeeping(ctx, c, action, id, fn)
+	return r.updateKeeping(ctx, c, action, id, nil, fn)
 }
 
 // updateKeeping is update for an operation that sees itself to what the cache
-// has of the repository.
-func (r *Registry) updateKeeping(ctx context.Context, c ecr.Caller, action string, id ecr.RepositoryID, fn func(*meta.Tx, *ecr.Repository) error) error {
+// has of the repository. request gives the condition keys of this request alone.
+func (r *Registry) updateKeeping(ctx context.Context, c ecr.Caller, action string, id ecr.RepositoryID, request map[string][]string, fn func(*meta.Tx, *ecr.Repository) error) error {
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
 		repo, err := tx.LockRepository(id)
-		if err := r.decide(c, action, id, repo, err); err != nil {
+		if err := r.decide(tx, c, action, id, repo, request, err); err != nil {
 			return err
 		}
 		return fn(tx, repo)
@@ -150,7 +150,7 @@ func (r *Registry) updateKeeping(ctx context.Context, c ecr.Caller, action strin
 func (r *Registry) view(ctx context.Context, c ecr.Caller, action string, id ecr.RepositoryID, fn func(*meta.Tx, *ecr.Repository) error) error {
 	err := r.db.View(ctx, func(tx *meta.Tx) error {
 		repo, err := tx.Repository(id)
-		if err := r.decide(c, action, id, repo, err); err != nil {
+		if err := r.decide(tx, c, action, id, repo, nil, err); err != nil {
 			return err
 		}
 		return fn(tx, repo)
@@ -160,11 +160,11 @@ func (r *Registry) view(ctx context.Context, c ecr.Caller, action string, id ecr
 
 // decide turns the outcome of a look-up into the answer of a door: denied
 // first, then not found.
-func (r *Registry) decide(c ecr.Caller, action string, id ecr.RepositoryID, repo *ecr.Repository, lookup error) error {
+func (r *Registry) decide(tx *meta.Tx, c ecr.Caller, action string, id ecr.RepositoryID, repo *ecr.Repository, request map[string][]string, lookup error) error {
 	if lookup != nil && !errors.Is(lookup, meta.ErrNotFound) {
 		return lookup
 	}
-	if err := r.allowIn(c, action, id, repo, nil); err != nil {
+	if err := r.allowIn(tx, c, action, id, repo, request); err != nil {
 		return err
 	}
 	if lookup != nil {

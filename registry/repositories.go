@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/ecruhq/ecru/ecr"
-	"github.com/ecruhq/ecru/iam"
 	"github.com/ecruhq/ecru/meta"
 )
 
@@ -63,9 +62,11 @@ func settle(repo *ecr.Repository) error {
 		return ecr.InvalidParam("encryptionConfiguration", "kmsKey can be given only with encryptionType KMS")
 	}
 	if repo.Policy != "" {
-		if _, err := iam.Parse([]byte(repo.Policy), iam.Resource); err != nil {
-			return &ecr.Error{Code: ecr.InvalidParameter, Message: "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided'", Err: err}
+		text, err := settlePolicy("repository", repo.Policy)
+		if err != nil {
+			return err
 		}
+		repo.Policy = text
 	}
 	tags, err := mergeTags(nil, repo.Tags)
 	repo.Tags = tags
@@ -125,11 +126,11 @@ func (r *Registry) CreateRepository(ctx context.Context, c ecr.Caller, id ecr.Re
 // create authorizes and inserts a repository whose settings are settled.
 func (r *Registry) create(tx *meta.Tx, c ecr.Caller, id ecr.RepositoryID, repo *ecr.Repository) error {
 	request := requestTags(repo.Tags)
-	if err := r.allowIn(c, "ecr:CreateRepository", id, nil, request); err != nil {
+	if err := r.allowIn(tx, c, "ecr:CreateRepository", id, nil, request); err != nil {
 		return err
 	}
 	if len(repo.Tags) > 0 {
-		if err := r.allowIn(c, "ecr:TagResource", id, nil, request); err != nil {
+		if err := r.allowIn(tx, c, "ecr:TagResource", id, nil, request); err != nil {
 			return err
 		}
 	}
@@ -266,12 +267,13 @@ func (r *Registry) Catalog(ctx context.Context, c ecr.Caller, account, after str
 // resource is arn:…:repository/*.
 func (r *Registry) allowList(ctx context.Context, c ecr.Caller, action, account string) error {
 	id := ecr.RepositoryID{Account: account, Name: "*"}
-	return r.denied(ctx, c, action, id, r.allowIn(c, action, id, nil, nil))
+	return r.ask(ctx, c, action, id, id.ARN(r.cfg.Region))
 }
 
 // change updates a repository's settings.
-func (r *Registry) change(ctx context.Context, c ecr.Caller, action string, id ecr.RepositoryID, fn func(*ecr.Repository) error) (out *ecr.Repository, err error) {
-	err = r.update(ctx, c, action, id, func(tx *meta.Tx, repo *ecr.Repository) error {
+func (r *Registry) change(ctx context.Context, c ecr.Caller, action string, id ecr.RepositoryID, request map[string][]string, fn func(*ecr.Repository) error) (out *ecr.Repository, err error) {
+	defer r.cache.drop(id)
+	err = r.updateKeeping(ctx, c, action, id, request, func(tx *meta.Tx, repo *ecr.Repository) error {
 		if err := fn(repo); err != nil {
 			return err
 		}
@@ -289,7 +291,7 @@ func (r *Registry) PutImageTagMutability(ctx context.Context, c ecr.Caller, id e
 	if err := checkMutability(m, exclusions); err != nil {
 		return nil, err
 	}
-	return r.change(ctx, c, "ecr:PutImageTagMutability", id, func(repo *ecr.Repository) error {
+	return r.change(ctx, c, "ecr:PutImageTagMutability", id, nil, func(repo *ecr.Repository) error {
 		repo.Mutability, repo.MutabilityExclusion = m, exclusions
 		return nil
 	})
@@ -297,7 +299,7 @@ func (r *Registry) PutImageTagMutability(ctx context.Context, c ecr.Caller, id e
 
 // PutImageScanningConfiguration sets the repository's scanOnPush flag.
 func (r *Registry) PutImageScanningConfiguration(ctx context.Context, c ecr.Caller, id ecr.RepositoryID, scanOnPush bool) (*ecr.Repository, error) {
-	return r.change(ctx, c, "ecr:PutImageScanningConfiguration", id, func(repo *ecr.Repository) error {
+	return r.change(ctx, c, "ecr:PutImageScanningConfiguration", id, nil, func(repo *ecr.Repository) error {
 		repo.ScanOnPush = scanOnPush
 		return nil
 	})
@@ -320,7 +322,6 @@ func (r *Registry) parseARN(arn string) (ecr.RepositoryID, error) {
 // TagResource sets resource tags on a repository; others stay.
 // Errors: RepositoryNotFound, InvalidTagParameter, TooManyTags.
 func (r *Registry) TagResource(ctx context.Context, c ecr.Caller, arn string, tags []ecr.Tag) error {
-	const action = "ecr:TagResource"
 	id, err := r.parseARN(arn)
 	if err != nil {
 		return err
@@ -328,10 +329,7 @@ func (r *Registry) TagResource(ctx context.Context, c ecr.Caller, arn string, ta
 	if _, err := mergeTags(nil, tags); err != nil {
 		return err
 	}
-	_, err = r.change(ctx, c, action, id, func(repo *ecr.Repository) (err error) {
-		if err := r.allowIn(c, action, id, repo, requestTags(tags)); err != nil {
-			return err
-		}
+	_, err = r.change(ctx, c, "ecr:TagResource", id, requestTags(tags), func(repo *ecr.Repository) (err error) {
 		repo.Tags, err = mergeTags(repo.Tags, tags)
 		return err
 	})
@@ -344,7 +342,7 @@ func (r *Registry) UntagResource(ctx context.Context, c ecr.Caller, arn string, 
 	if err != nil {
 		return err
 	}
-	_, err = r.change(ctx, c, "ecr:UntagResource", id, func(repo *ecr.Repository) error {
+	_, err = r.change(ctx, c, "ecr:UntagResource", id, map[string][]string{"aws:tagkeys": keys}, func(repo *ecr.Repository) error {
 		repo.Tags = slices.DeleteFunc(repo.Tags, func(t ecr.Tag) bool { return slices.Contains(keys, t.Key) })
 		return nil
 	})

@@ -52,7 +52,7 @@ func (r *Registry) GetAccountSetting(ctx context.Context, c ecr.Caller, name str
 		return "", err
 	}
 	err = r.db.View(ctx, func(tx *meta.Tx) (err error) {
-		if err := r.allowAll(c, action, c.Account); err != nil {
+		if err := r.allowAll(tx, c, action, c.Account); err != nil {
 			return err
 		}
 		value, err = setting(tx, c.Account, name)
@@ -95,7 +95,7 @@ func enum(values []string) string {
 func (r *Registry) updateRegistry(ctx context.Context, c ecr.Caller, action, account string, fn func(*meta.Tx) error) error {
 	id := ecr.RepositoryID{Account: account}
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
-		if err := r.allowAll(c, action, account); err != nil {
+		if err := r.allowAll(tx, c, action, account); err != nil {
 			return err
 		}
 		if err := fn(tx); err != nil {
@@ -110,7 +110,7 @@ func (r *Registry) updateRegistry(ctx context.Context, c ecr.Caller, action, acc
 // There is nothing to describe yet but its ID: replication is not built.
 func (r *Registry) DescribeRegistry(ctx context.Context, c ecr.Caller, account string) error {
 	const action = "ecr:DescribeRegistry"
-	return r.denied(ctx, c, action, ecr.RepositoryID{Account: account}, r.allowAll(c, action, account))
+	return r.ask(ctx, c, action, ecr.RepositoryID{Account: account}, "*")
 }
 
 // RegisterPullTimeExclusion keeps the pulls of a principal from moving the time
@@ -160,7 +160,7 @@ func (r *Registry) ListPullTimeExclusions(ctx context.Context, c ecr.Caller, p e
 		return nil, "", err
 	}
 	err = r.db.View(ctx, func(tx *meta.Tx) (err error) {
-		if err := r.allowAll(c, action, c.Account); err != nil {
+		if err := r.allowAll(tx, c, action, c.Account); err != nil {
 			return err
 		}
 		list, err = tx.PullTimeExclusions(c.Account, after, n+1)

@@ -155,7 +155,7 @@ func (r *Registry) DescribeTemplates(ctx context.Context, c ecr.Caller, prefixes
 		return nil, "", err
 	}
 	err = r.db.View(ctx, func(tx *meta.Tx) (err error) {
-		if err := r.allowAll(c, action, c.Account); err != nil {
+		if err := r.allowAll(tx, c, action, c.Account); err != nil {
 			return err
 		}
 		if len(prefixes) > 0 {
@@ -219,8 +219,8 @@ func (r *Registry) ensure(ctx context.Context, c ecr.Caller, action string, id e
 	if err != nil || found == nil {
 		return err
 	}
-	if err := r.allowIn(c, action, id, nil, nil); err != nil {
-		return r.denied(ctx, c, action, id, err)
+	if err := r.ask(ctx, c, action, id, id.ARN(r.cfg.Region)); err != nil {
+		return err
 	}
 	_, err = r.CreateRepository(ctx, c, id, repositoryFrom(found))
 	var known *ecr.Error

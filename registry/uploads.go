@@ -314,7 +314,7 @@ func (r *Registry) CompleteUpload(ctx context.Context, c ecr.Caller, id ecr.Repo
 		return ecr.Layer{}, err
 	}
 	if body != nil && length != 0 {
-		if err := r.allow(c, actPart, id.ARN(r.cfg.Region), id.Account, e.policy, e.repo.Tags, nil); err != nil {
+		if err := r.allowEntry(c, actPart, e); err != nil {
 			return ecr.Layer{}, r.denied(ctx, c, actPart, id, err)
 		}
 	}
@@ -428,7 +428,7 @@ func (r *Registry) adopt(ctx context.Context, c ecr.Caller, up *meta.Upload, lay
 	now := r.now()
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
 		repo, err := tx.LockRepository(up.Repository)
-		if err := r.decide(c, actComplete, up.Repository, repo, err); err != nil {
+		if err := r.decide(tx, c, actComplete, up.Repository, repo, nil, err); err != nil {
 			return err
 		}
 		if repo.Row != up.RepositoryRow {

@@ -12,11 +12,12 @@ import (
 type Caller struct {
 	*iam.Principal // who; never nil in a call to the core
 
-	AccessKeyID string     // the key that signed, or "" (a password, the server itself)
-	SourceIP    netip.Addr // may be invalid: the server itself
-	UserAgent   string
-	RequestID   string
-	TLS         bool
+	AccessKeyID  string     // the key that signed, or "" (the server itself)
+	SessionToken string     // what came with a session's key, or ""
+	SourceIP     netip.Addr // may be invalid: the server itself
+	UserAgent    string
+	RequestID    string
+	TLS          bool
 }
 
 // RepositoryIn names a repository in account, or in the caller's own if

@@ -43,6 +43,9 @@ const (
 	EntityAlreadyExists
 	DeleteConflict
 	MalformedPolicy
+	PackedPolicyTooLarge
+	InvalidIdentityToken
+	IdentityProviderUnreachable
 	Throttled
 	NotAuthenticated // no credentials
 	BadCredentials   // unknown key, tampered token

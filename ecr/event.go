@@ -18,6 +18,7 @@ const (
 	LayerUnlinked     EventType = "LayerUnlinked"
 	RegistryChanged   EventType = "RegistryChanged"
 	IdentityChanged   EventType = "IdentityChanged"
+	SessionStarted    EventType = "SessionStarted"
 	CallDenied        EventType = "CallDenied"
 )
 

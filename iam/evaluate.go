@@ -219,6 +219,15 @@ func (r *Request) values(key string) []string {
 			return nil
 		}
 		return present(p.Name)
+	case "aws:tokenissuetime":
+		if p.Issued.IsZero() {
+			return nil
+		}
+		return []string{p.Issued.UTC().Format(time.RFC3339)}
+	case "aws:sourceidentity":
+		return present(p.SourceIdentity)
+	case "aws:federatedprovider":
+		return present(p.Federated)
 	case "aws:currenttime":
 		return []string{r.Time.UTC().Format(time.RFC3339)}
 	case "aws:epochtime":

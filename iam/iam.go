@@ -12,6 +12,12 @@ type Principal struct {
 	Name    string
 	Root    bool // the account's root user: the only implicit allow, in its own account
 	Tags    map[string]string
+	// Federated is the ARN of the OIDC provider that vouches for a principal
+	// that is nobody yet, before it assumes a role; no other name is its.
+	Federated string
+
+	Issued         time.Time // when a session's credentials were issued; zero for others
+	SourceIdentity string    // of a session, or ""
 
 	Policies []*Policy // identity policies
 	Boundary *Policy   // permission boundary, nil if none

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -102,6 +103,12 @@ const (
 
 // names tells how p names who.
 func (p *principals) names(who *Principal) naming {
+	if who.Federated != "" {
+		if slices.Contains(p.federated, who.Federated) {
+			return byName
+		}
+		return notNamed
+	}
 	if p.everyone {
 		return byName
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,29 +26,32 @@ const TTL = 5 * time.Second
 // An Identity knows the principals of all accounts. Its methods are safe for
 // concurrent use.
 type Identity struct {
-	db      *meta.DB
-	region  string
-	now     func() time.Time
-	secrets *box
-	tokens  *box
+	db       *meta.DB
+	region   string
+	now      func() time.Time
+	secrets  *box
+	tokens   *box
+	sessions *box
 
 	mu     sync.RWMutex
-	known  map[string]*credential // by access key ID
+	known  map[string]*credential // by access key ID, or by a hash of the session token
 	opened map[string]*token      // by registry password
 }
 
 // New returns an Identity over the metadata database. Keys opens and seals the
 // secrets in it.
 func New(db *meta.DB, keys *Keyring, region string, now func() time.Time) *Identity {
-	return &Identity{db: db, region: region, now: now, secrets: keys.box("access key secrets"), tokens: keys.box("registry tokens"),
+	return &Identity{db: db, region: region, now: now, secrets: keys.box("access key secrets"), tokens: keys.box("registry tokens"), sessions: keys.box("session tokens"),
 		known: map[string]*credential{}, opened: map[string]*token{}}
 }
 
 // A credential is an access key with its owner, as of a time.
 type credential struct {
+	id        string
 	secret    string
 	principal *iam.Principal
-	until     time.Time
+	until     time.Time // when it must be looked up again
+	expires   time.Time // zero: an access key, which does not expire
 }
 
 // maxKnown bounds the credentials, and the tokens, kept in memory.
@@ -83,7 +87,7 @@ func (i *Identity) credential(ctx context.Context, id string) (*credential, erro
 	if !keyForm.MatchString(id) {
 		return nil, errUnknownKey
 	}
-	c = &credential{until: now.Add(TTL)}
+	c = &credential{id: id, until: now.Add(TTL)}
 	err := i.db.View(ctx, func(tx *meta.Tx) error {
 		k, err := tx.AccessKey(id)
 		if errors.Is(err, meta.ErrNotFound) || err == nil && !k.Active {
@@ -97,7 +101,7 @@ func (i *Identity) credential(ctx context.Context, id string) (*credential, erro
 			return fmt.Errorf("secret of access key %s: %w", k.ID, err)
 		}
 		c.secret = string(plain)
-		c.principal, err = principal(tx, k)
+		c.principal, err = owner(tx, k)
 		return err
 	})
 	i.mu.Lock()
@@ -121,48 +125,108 @@ func evict[V any](m map[string]V, most int) {
 	}
 }
 
-// principal returns the owner of a key with its policies.
-func principal(tx *meta.Tx, k meta.AccessKey) (*iam.Principal, error) {
+// owner returns the owner of a key with its policies.
+func owner(tx *meta.Tx, k meta.AccessKey) (*iam.Principal, error) {
 	if k.User == 0 {
 		return Root(k.Account), nil
 	}
-	u, err := tx.User(k.User)
+	u, err := tx.Principal(k.User)
 	if err != nil {
 		return nil, err
 	}
-	p := &iam.Principal{ARN: userARN(u.Account, u.Name), Account: u.Account, ID: u.UniqueID, Name: u.Name}
-	inline, err := tx.UserPolicies(u.Row)
+	return compile(tx, u)
+}
+
+// compile returns a user or a role as one who acts, with the policies of its
+// own and of its groups.
+func compile(tx *meta.Tx, e meta.Principal) (*iam.Principal, error) {
+	p := &iam.Principal{ARN: arn(e), Account: e.Account, ID: e.UniqueID, Name: e.Name}
+	for _, t := range e.Tags {
+		if p.Tags == nil {
+			p.Tags = map[string]string{}
+		}
+		p.Tags[t.Key] = t.Value
+	}
+	from := []meta.Principal{e}
+	if e.Kind == string(User) {
+		groups, err := tx.GroupsOf(e.Row)
+		if err != nil {
+			return nil, err
+		}
+		from = append(from, groups...)
+	}
+	for _, e := range from {
+		policies, err := policiesOf(tx, e)
+		if err != nil {
+			return nil, err
+		}
+		p.Policies = append(p.Policies, policies...)
+	}
+	if e.Boundary != "" {
+		var err error
+		if p.Boundary, err = managed(tx, e.Account, e.Boundary); err != nil {
+			return nil, fmt.Errorf("boundary of %s %s: %w", e.Kind, e.Name, err)
+		}
+	}
+	return p, nil
+}
+
+func policiesOf(tx *meta.Tx, e meta.Principal) (out []*iam.Policy, err error) {
+	inline, err := tx.InlinePolicies(e.Row)
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range inline {
 		policy, err := iam.Parse([]byte(d.Document), iam.Identity)
 		if err != nil {
-			return nil, fmt.Errorf("policy %s of user %s: %w", d.Name, u.Name, err)
+			return nil, fmt.Errorf("policy %s of %s %s: %w", d.Name, e.Kind, e.Name, err)
 		}
-		p.Policies = append(p.Policies, policy)
+		out = append(out, policy)
 	}
-	attached, err := tx.Attachments(u.Row)
+	attached, err := tx.Attachments(e.Row)
 	if err != nil {
 		return nil, err
 	}
-	for _, arn := range attached {
-		policy, ok := iam.Managed(arn)
-		if !ok {
-			return nil, fmt.Errorf("user %s has the unknown policy %s", u.Name, arn)
+	for _, a := range attached {
+		policy, err := managed(tx, e.Account, a)
+		if err != nil {
+			return nil, fmt.Errorf("policy of %s %s: %w", e.Kind, e.Name, err)
 		}
-		p.Policies = append(p.Policies, policy)
+		out = append(out, policy)
 	}
-	return p, nil
+	return out, nil
 }
 
-func userARN(account, name string) string { return "arn:aws:iam::" + account + ":user/" + name }
+// managed compiles a managed policy: AWS's, or one of the account.
+func managed(tx *meta.Tx, account, policy string) (*iam.Policy, error) {
+	if p, ok := iam.Managed(policy); ok {
+		return p, nil
+	}
+	if !strings.HasPrefix(policy, "arn:aws:iam::"+account+":policy/") {
+		return nil, noPolicy(policy)
+	}
+	document, err := tx.DefaultDocument(policy)
+	if errors.Is(err, meta.ErrNotFound) {
+		return nil, noPolicy(policy)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return iam.Parse([]byte(document), iam.Identity)
+}
 
 // update is the door to a write: it decides, runs fn and appends the event in
 // one transaction. Resource is the ARN of what is changed.
 func (i *Identity) update(ctx context.Context, c ecr.Caller, action, account, resource string, fn func(*meta.Tx) error) error {
+	return i.updateFound(ctx, c, action, account, func(*meta.Tx) (string, func() error, error) { return resource, nil, nil }, fn)
+}
+
+// updateFound is update for what must be looked up to be named: find returns
+// its ARN and what to do, or the error of its absence, which a denied caller
+// does not see.
+func (i *Identity) updateFound(ctx context.Context, c ecr.Caller, action, account string, find func(*meta.Tx) (resource string, absent func() error, err error), fn func(*meta.Tx) error) error {
 	err := i.db.Update(ctx, func(tx *meta.Tx) error {
-		if err := i.allow(c, action, account, resource); err != nil {
+		if err := i.decide(tx, c, action, account, find); err != nil {
 			return err
 		}
 		if err := fn(tx); err != nil {
@@ -176,13 +240,31 @@ func (i *Identity) update(ctx context.Context, c ecr.Caller, action, account, re
 
 // view is the door to a read.
 func (i *Identity) view(ctx context.Context, c ecr.Caller, action, account, resource string, fn func(*meta.Tx) error) error {
+	return i.viewFound(ctx, c, action, account, func(*meta.Tx) (string, func() error, error) { return resource, nil, nil }, fn)
+}
+
+func (i *Identity) viewFound(ctx context.Context, c ecr.Caller, action, account string, find func(*meta.Tx) (string, func() error, error), fn func(*meta.Tx) error) error {
 	err := i.db.View(ctx, func(tx *meta.Tx) error {
-		if err := i.allow(c, action, account, resource); err != nil {
+		if err := i.decide(tx, c, action, account, find); err != nil {
 			return err
 		}
 		return fn(tx)
 	})
 	return i.denied(ctx, c, action, account, err)
+}
+
+func (i *Identity) decide(tx *meta.Tx, c ecr.Caller, action, account string, find func(*meta.Tx) (string, func() error, error)) error {
+	resource, absent, err := find(tx)
+	if err != nil {
+		return err
+	}
+	if err := i.allow(c, action, account, resource); err != nil {
+		return err
+	}
+	if absent != nil {
+		return absent()
+	}
+	return nil
 }
 
 func (i *Identity) allow(c ecr.Caller, action, account, resource string) error {
@@ -191,24 +273,31 @@ func (i *Identity) allow(c ecr.Caller, action, account, resource string) error {
 	}
 	d := iam.Evaluate(&iam.Request{
 		Principal: c.Principal, Action: action, Resource: resource, Account: account, Time: i.now(),
-		Context: func(key string) []string {
-			switch {
-			case key == "aws:sourceip" && c.SourceIP.IsValid():
-				return []string{c.SourceIP.String()}
-			case key == "aws:securetransport" && c.TLS:
-				return []string{"true"}
-			case key == "aws:securetransport":
-				return []string{"false"}
-			case key == "aws:requestedregion":
-				return []string{i.region}
-			}
-			return nil
-		},
+		Context: func(key string) []string { return i.condition(c, key) },
 	})
 	if d.Allowed {
 		return nil
 	}
+	return refused(c, action, resource, d)
+}
+
+func refused(c ecr.Caller, action, resource string, d iam.Decision) error {
 	return ecr.Errorf(ecr.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s %s", c.ARN, action, resource, d.Reason())
+}
+
+// condition gives the values of a condition key, which is in lower case.
+func (i *Identity) condition(c ecr.Caller, key string) []string {
+	switch {
+	case key == "aws:sourceip" && c.SourceIP.IsValid():
+		return []string{c.SourceIP.String()}
+	case key == "aws:securetransport" && c.TLS:
+		return []string{"true"}
+	case key == "aws:securetransport":
+		return []string{"false"}
+	case key == "aws:requestedregion":
+		return []string{i.region}
+	}
+	return nil
 }
 
 // denied records a denial before it is answered.

@@ -95,15 +95,15 @@ func TestUsers(t *testing.T) {
 	w := newWorld(t)
 	id := w.open(t, master, "us-east-1")
 	ctx := t.Context()
-	u, err := id.CreateUser(ctx, root(), "ci")
+	u, err := id.Create(ctx, root(), identity.User, "ci", identity.Settings{})
 	ok(t, err)
 	if u.ARN != "arn:aws:iam::"+account+":user/ci" {
 		t.Errorf("ARN %s", u.ARN)
 	}
-	_, err = id.CreateUser(ctx, root(), "ci")
+	_, err = id.Create(ctx, root(), identity.User, "ci", identity.Settings{})
 	wantCode(t, "twice", err, ecr.EntityAlreadyExists)
-	_, err = id.CreateUser(ctx, root(), "../ci")
-	wantCode(t, "bad name", err, ecr.InvalidParameter)
+	_, err = id.Create(ctx, root(), identity.User, "../ci", identity.Settings{})
+	wantCode(t, "bad name", err, ecr.Validation)
 
 	k, secret, err := id.CreateAccessKey(ctx, root(), "ci")
 	ok(t, err)
@@ -114,11 +114,13 @@ func TestUsers(t *testing.T) {
 	_, _, err = id.CreateAccessKey(ctx, root(), "nobody")
 	wantCode(t, "key for nobody", err, ecr.NoSuchEntity)
 
-	wantCode(t, "a policy that is none", id.PutUserPolicy(ctx, root(), "ci", "p", `{"Statement":1}`), ecr.MalformedPolicy)
-	ok(t, id.PutUserPolicy(ctx, root(), "ci", "p", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecr:PutImage","Resource":"*"}}`))
-	ok(t, id.AttachUserPolicy(ctx, root(), "ci", "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"))
-	wantCode(t, "an unknown policy", id.AttachUserPolicy(ctx, root(), "ci", "arn:aws:iam::aws:policy/None"), ecr.NoSuchEntity)
-	inline, attached, err := id.ListUserPolicies(ctx, root(), "ci")
+	wantCode(t, "a policy that is none", id.PutPolicy(ctx, root(), identity.User, "ci", "p", `{"Statement":1}`), ecr.MalformedPolicy)
+	ok(t, id.PutPolicy(ctx, root(), identity.User, "ci", "p", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecr:PutImage","Resource":"*"}}`))
+	ok(t, id.Attach(ctx, root(), identity.User, "ci", "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"))
+	wantCode(t, "an unknown policy", id.Attach(ctx, root(), identity.User, "ci", "arn:aws:iam::aws:policy/None"), ecr.NoSuchEntity)
+	inline, err := id.ListPolicies(ctx, root(), identity.User, "ci")
+	ok(t, err)
+	attached, err := id.ListAttached(ctx, root(), identity.User, "ci")
 	if err != nil || fmt.Sprint(inline) != "[p]" || len(attached) != 1 {
 		t.Errorf("policies %v %v %v", inline, attached, err)
 	}
@@ -133,21 +135,21 @@ func TestUsers(t *testing.T) {
 	if !may("ecr:PutImage") || !may("ecr:BatchGetImage") || may("ecr:DeleteRepository") {
 		t.Error("the user's policies do not add up")
 	}
-	_, err = id.CreateUser(ctx, ecr.Caller{Principal: p}, "friend")
+	_, err = id.Create(ctx, ecr.Caller{Principal: p}, identity.User, "friend", identity.Settings{})
 	wantCode(t, "a user without the permission", err, ecr.AccessDenied)
 
-	wantCode(t, "delete with keys", id.DeleteUser(ctx, root(), "ci"), ecr.DeleteConflict)
+	wantCode(t, "delete with keys", id.Delete(ctx, root(), identity.User, "ci"), ecr.DeleteConflict)
 	keys, err := id.ListAccessKeys(ctx, root(), "ci")
 	ok(t, err)
 	for _, k := range keys {
 		ok(t, id.DeleteAccessKey(ctx, root(), "ci", k.ID))
 	}
-	wantCode(t, "delete with policies", id.DeleteUser(ctx, root(), "ci"), ecr.DeleteConflict)
-	ok(t, id.DeleteUserPolicy(ctx, root(), "ci", "p"))
-	wantCode(t, "policy twice", id.DeleteUserPolicy(ctx, root(), "ci", "p"), ecr.NoSuchEntity)
-	ok(t, id.DetachUserPolicy(ctx, root(), "ci", "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"))
-	ok(t, id.DeleteUser(ctx, root(), "ci"))
-	users, err := id.ListUsers(ctx, root(), "", 10)
+	wantCode(t, "delete with policies", id.Delete(ctx, root(), identity.User, "ci"), ecr.DeleteConflict)
+	ok(t, id.DeletePolicy(ctx, root(), identity.User, "ci", "p"))
+	wantCode(t, "policy twice", id.DeletePolicy(ctx, root(), identity.User, "ci", "p"), ecr.NoSuchEntity)
+	ok(t, id.Detach(ctx, root(), identity.User, "ci", "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"))
+	ok(t, id.Delete(ctx, root(), identity.User, "ci"))
+	users, err := id.List(ctx, root(), identity.User, "", 10)
 	if err != nil || len(users) != 0 {
 		t.Errorf("left: %v, %v", users, err)
 	}
@@ -157,9 +159,9 @@ func TestUsers(t *testing.T) {
 func userToken(t testing.TB, id *identity.Identity, name string) (token, keyID string) {
 	t.Helper()
 	ctx := context.Background()
-	_, err := id.CreateUser(ctx, root(), name)
+	_, err := id.Create(ctx, root(), identity.User, name, identity.Settings{})
 	if err == nil {
-		err = id.AttachUserPolicy(ctx, root(), name, "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly")
+		err = id.Attach(ctx, root(), identity.User, name, "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly")
 	}
 	k, _, keyErr := id.CreateAccessKey(ctx, root(), name)
 	_, p, secretErr := id.SecretKey(ctx, k.ID)
@@ -236,7 +238,7 @@ func TestRevocation(t *testing.T) {
 func TestGetAuthorizationTokenDenied(t *testing.T) {
 	w := newWorld(t)
 	id := w.open(t, master, "us-east-1")
-	_, err := id.CreateUser(t.Context(), root(), "ci")
+	_, err := id.Create(t.Context(), root(), identity.User, "ci", identity.Settings{})
 	ok(t, err)
 	k, _, err := id.CreateAccessKey(t.Context(), root(), "ci")
 	ok(t, err)
@@ -310,7 +312,7 @@ func TestConcurrent(t *testing.T) {
 					t.Error(err)
 				}
 				if n == 0 {
-					if err := id.PutUserPolicy(t.Context(), root(), "ci", "p", `{"Statement":{"Effect":"Allow","Action":"ecr:*","Resource":"*"}}`); err != nil {
+					if err := id.PutPolicy(t.Context(), root(), identity.User, "ci", "p", `{"Statement":{"Effect":"Allow","Action":"ecr:*","Resource":"*"}}`); err != nil {
 						t.Error(err)
 					}
 				}

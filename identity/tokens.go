@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -18,16 +19,18 @@ const TokenLife = 12 * time.Hour
 // A token is a registry password that has been opened.
 type token struct {
 	accessKeyID string
+	session     *session // nil for a token of an access key
 	expires     time.Time
 	principal   *iam.Principal
 	until       time.Time // when the principal must be looked up again
 }
 
 // The plain form of a password: when it expires in seconds since 1970, eight
-// bytes, and the access key ID.
+// bytes; then the access key ID, or the session as JSON.
 
 // GetAuthorizationToken returns a password for the registry that stands for
-// the caller in this region, and when it expires. There is no colon in it.
+// the caller in this region, and when it expires: with the caller's session at
+// the latest. There is no colon in it.
 func (i *Identity) GetAuthorizationToken(ctx context.Context, c ecr.Caller) (password string, expires time.Time, err error) {
 	const action = "ecr:GetAuthorizationToken"
 	if err := i.denied(ctx, c, action, c.Account, i.allow(c, action, c.Account, "*")); err != nil {
@@ -37,8 +40,22 @@ func (i *Identity) GetAuthorizationToken(ctx context.Context, c ecr.Caller) (pas
 		return "", time.Time{}, ecr.Errorf(ecr.InvalidParameter, "A token is given to callers with an access key")
 	}
 	expires = i.now().Add(TokenLife).Truncate(time.Second)
+	who := []byte(c.AccessKeyID)
+	if c.SessionToken != "" {
+		s, err := i.openSession(c.SessionToken)
+		if err != nil {
+			return "", time.Time{}, err
+		}
+		if end := time.Unix(s.Expires, 0); end.Before(expires) {
+			expires = end
+		}
+		s.Secret = "" // a password signs nothing
+		if who, err = json.Marshal(s); err != nil {
+			return "", time.Time{}, err
+		}
+	}
 	plain := binary.BigEndian.AppendUint64(nil, uint64(expires.Unix()))
-	sealed := i.tokens.seal(append(plain, c.AccessKeyID...), i.region)
+	sealed := i.tokens.seal(append(plain, who...), i.region)
 	return base64.RawURLEncoding.EncodeToString(sealed), expires, nil
 }
 
@@ -48,11 +65,11 @@ var (
 )
 
 // maxPassword bounds a registry password.
-const maxPassword = 1024
+const maxPassword = maxSessionToken
 
 // OpenToken returns whom a registry password stands for, and the access key
 // that it was made with. Errors: BadCredentials for one that was not made here
-// or whose key is gone, ExpiredCredentials.
+// or whose key, user or role is gone, ExpiredCredentials.
 func (i *Identity) OpenToken(ctx context.Context, password string) (p *iam.Principal, accessKeyID string, err error) {
 	now := i.now()
 	i.mu.RLock()
@@ -69,7 +86,12 @@ func (i *Identity) OpenToken(ctx context.Context, password string) (p *iam.Princ
 	if now.Before(t.until) {
 		return t.principal, t.accessKeyID, nil
 	}
-	c, err := i.credential(ctx, t.accessKeyID)
+	var c *credential
+	if t.session != nil {
+		c, err = i.credentialOf(ctx, t.session)
+	} else {
+		c, err = i.credential(ctx, t.accessKeyID)
+	}
 	var known *ecr.Error
 	if errors.As(err, &known) && known.Code == ecr.BadCredentials {
 		return nil, "", errBadToken
@@ -77,10 +99,12 @@ func (i *Identity) OpenToken(ctx context.Context, password string) (p *iam.Princ
 	if err != nil {
 		return nil, "", err
 	}
+	fresh := *t
+	fresh.principal, fresh.until = c.principal, c.until
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	evict(i.opened, maxKnown)
-	i.opened[password] = &token{accessKeyID: t.accessKeyID, expires: t.expires, principal: c.principal, until: c.until}
+	i.opened[password] = &fresh
 	return c.principal, t.accessKeyID, nil
 }
 
@@ -96,5 +120,13 @@ func (i *Identity) unseal(password string) (*token, error) {
 	if err != nil || len(plain) < 9 {
 		return nil, errBadToken
 	}
-	return &token{accessKeyID: string(plain[8:]), expires: time.Unix(int64(binary.BigEndian.Uint64(plain)), 0)}, nil
+	t := &token{accessKeyID: string(plain[8:]), expires: time.Unix(int64(binary.BigEndian.Uint64(plain)), 0)}
+	if plain[8] == '{' {
+		t.session = new(session)
+		if err := json.Unmarshal(plain[8:], t.session); err != nil {
+			return nil, errBadToken
+		}
+		t.accessKeyID = t.session.Key
+	}
+	return t, nil
 }

@@ -2,6 +2,7 @@ package meta
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/ecruhq/ecru/ecr"
@@ -23,15 +24,8 @@ func scanRepository(rs rows) (*ecr.Repository, error) {
 		return nil, err
 	}
 	r.CreatedAt, r.ScanOnPush = at(created), onPush != 0
-	if exclusions != "" {
-		if err := json.Unmarshal([]byte(exclusions), &r.MutabilityExclusion); err != nil {
-			return nil, err
-		}
-	}
-	if rtags != "" {
-		if err := json.Unmarshal([]byte(rtags), &r.Tags); err != nil {
-			return nil, err
-		}
+	if err := errors.Join(unlist(exclusions, &r.MutabilityExclusion), unlist(rtags, &r.Tags)); err != nil {
+		return nil, err
 	}
 	return &r, nil
 }
@@ -43,6 +37,14 @@ func list[T any](v []T) (string, error) {
 	}
 	b, err := json.Marshal(v)
 	return string(b), err
+}
+
+// unlist reads what list wrote.
+func unlist[T any](text string, v *[]T) error {
+	if text == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(text), v)
 }
 
 // Repository returns a repository's record, or ErrNotFound.

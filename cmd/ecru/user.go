@@ -47,7 +47,7 @@ func newUser() *cobra.Command {
 	u := users{dataConfig(cmd)}
 	create := &cobra.Command{Use: "create NAME", Short: "Create a user, who may do nothing yet", Example: "  ecru user create ci", Args: cobra.ExactArgs(1),
 		RunE: u.run(func(ctx context.Context, cmd *cobra.Command, id *identity.Identity, c ecr.Caller, args []string) error {
-			user, err := id.CreateUser(ctx, c, args[0])
+			user, err := id.Create(ctx, c, identity.User, args[0], identity.Settings{})
 			if err != nil {
 				return err
 			}
@@ -56,14 +56,14 @@ func newUser() *cobra.Command {
 		})}
 	remove := &cobra.Command{Use: "delete NAME", Short: "Delete a user without keys and policies", Example: "  ecru user delete ci", Args: cobra.ExactArgs(1),
 		RunE: u.run(func(ctx context.Context, _ *cobra.Command, id *identity.Identity, c ecr.Caller, args []string) error {
-			return id.DeleteUser(ctx, c, args[0])
+			return id.Delete(ctx, c, identity.User, args[0])
 		})}
 	list := &cobra.Command{Use: "list", Short: "List users", Example: "  ecru user list", Args: cobra.NoArgs,
 		RunE: u.run(func(ctx context.Context, cmd *cobra.Command, id *identity.Identity, c ecr.Caller, _ []string) error {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 			fmt.Fprintln(w, "NAME\tARN\tCREATED")
 			for after := ""; ; {
-				page, err := id.ListUsers(ctx, c, after, 1000)
+				page, err := id.List(ctx, c, identity.User, after, 1000)
 				if err != nil {
 					return err
 				}
@@ -136,11 +136,15 @@ func (u users) policies() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return id.PutUserPolicy(ctx, c, args[0], args[1], string(document))
+			return id.PutPolicy(ctx, c, identity.User, args[0], args[1], string(document))
 		})}
 	list := &cobra.Command{Use: "list NAME", Short: "List a user's policies", Example: "  ecru user policy list ci", Args: cobra.ExactArgs(1),
 		RunE: u.run(func(ctx context.Context, cmd *cobra.Command, id *identity.Identity, c ecr.Caller, args []string) error {
-			inline, attached, err := id.ListUserPolicies(ctx, c, args[0])
+			inline, err := id.ListPolicies(ctx, c, identity.User, args[0])
+			if err != nil {
+				return err
+			}
+			attached, err := id.ListAttached(ctx, c, identity.User, args[0])
 			if err != nil {
 				return err
 			}
@@ -158,13 +162,13 @@ func (u users) policies() *cobra.Command {
 	}
 	cmd.AddCommand(put, list,
 		change("delete", "POLICY", "Delete an inline policy", func(ctx context.Context, id *identity.Identity, c ecr.Caller, name, policy string) error {
-			return id.DeleteUserPolicy(ctx, c, name, policy)
+			return id.DeletePolicy(ctx, c, identity.User, name, policy)
 		}),
 		change("attach", "ARN", "Attach an AWS-managed policy", func(ctx context.Context, id *identity.Identity, c ecr.Caller, name, arn string) error {
-			return id.AttachUserPolicy(ctx, c, name, arn)
+			return id.Attach(ctx, c, identity.User, name, arn)
 		}),
 		change("detach", "ARN", "Detach an AWS-managed policy", func(ctx context.Context, id *identity.Identity, c ecr.Caller, name, arn string) error {
-			return id.DetachUserPolicy(ctx, c, name, arn)
+			return id.Detach(ctx, c, identity.User, name, arn)
 		}))
 	return cmd
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ecruhq/ecru/ecr"
+	"github.com/ecruhq/ecru/iam"
 	"github.com/ecruhq/ecru/identity"
 )
 
@@ -41,7 +42,7 @@ var (
 // maxHeader bounds an Authorization header, and maxAgent what is kept of a
 // User-Agent.
 const (
-	maxHeader = 4 << 10
+	maxHeader = 24 << 10 // a session's password is long
 	maxAgent  = 256
 )
 
@@ -77,6 +78,11 @@ func parseBasic(header string) (password string, ok bool) {
 		return "", false
 	}
 	return strings.CutPrefix(string(b), "AWS:")
+}
+
+// Anonymous describes who makes a request that needs no credentials.
+func (a *Authenticator) Anonymous(r *http.Request, requestID string) ecr.Caller {
+	return a.caller(r, requestID)
 }
 
 // caller describes where a request comes from.
@@ -124,10 +130,17 @@ func (a *Authenticator) forwarded(r *http.Request, c *ecr.Caller) {
 
 // secret looks up the key that signed.
 func (a *Authenticator) secret(ctx context.Context, s *signature, c *ecr.Caller) (string, error) {
-	secret, p, err := a.id.SecretKey(ctx, s.accessKeyID)
+	var secret string
+	var p *iam.Principal
+	var err error
+	if s.token != "" {
+		secret, p, err = a.id.SessionKey(ctx, s.accessKeyID, s.token)
+	} else {
+		secret, p, err = a.id.SecretKey(ctx, s.accessKeyID)
+	}
 	if err != nil {
 		return "", err
 	}
-	c.Principal, c.AccessKeyID = p, s.accessKeyID
+	c.Principal, c.AccessKeyID, c.SessionToken = p, s.accessKeyID, s.token
 	return secret, nil
 }

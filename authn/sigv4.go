@@ -21,11 +21,13 @@ import (
 // the bytes of the request as they came.
 
 const (
-	algorithm  = "AWS4-HMAC-SHA256"
-	timeLayout = "20060102T150405Z"
-	skew       = 5 * time.Minute
-	maxExpires = 7 * 24 * time.Hour
-	emptyHash  = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	algorithm = "AWS4-HMAC-SHA256"
+	// globalRegion is the region that calls of global services are signed for.
+	globalRegion = "us-east-1"
+	timeLayout   = "20060102T150405Z"
+	skew         = 5 * time.Minute
+	maxExpires   = 7 * 24 * time.Hour
+	emptyHash    = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 )
 
 // A signature is what a request says of how it was signed.
@@ -40,6 +42,7 @@ type signature struct {
 	stamp       string        // time as it was given
 	expires     time.Duration // presigned only
 	presigned   bool
+	token       string // of a session, or ""
 }
 
 func incomplete(text string) *ecr.Error { return ecr.Errorf(ecr.BadCredentials, "%s", text) }
@@ -96,7 +99,7 @@ func (a *Authenticator) Precheck(r *http.Request, service string) error {
 	if err := a.check(r, s, service); err != nil {
 		return err
 	}
-	_, _, err = a.id.SecretKey(r.Context(), s.accessKeyID)
+	_, err = a.secret(r.Context(), s, new(ecr.Caller))
 	return err
 }
 
@@ -110,6 +113,7 @@ func parseSignature(r *http.Request) (*signature, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.token = r.Header.Get("X-Amz-Security-Token")
 		return s, s.setTime(r.Header.Get("X-Amz-Date"))
 	}
 	if strings.Contains(r.URL.RawQuery, "X-Amz-Signature=") {
@@ -187,6 +191,7 @@ func parsePresigned(query string) (*signature, error) {
 	if err != nil || seconds < 1 || seconds > int64(maxExpires/time.Second) {
 		return nil, incomplete("X-Amz-Expires must be 1 to 604800 seconds.")
 	}
+	s.token = q.Get("X-Amz-Security-Token")
 	s.presigned, s.expires = true, time.Duration(seconds)*time.Second
 	return s, s.setTime(q.Get("X-Amz-Date"))
 }
@@ -205,19 +210,19 @@ func (a *Authenticator) check(r *http.Request, s *signature, service string) err
 	case s.time.Before(now.Add(-limit)):
 		return ecr.Errorf(ecr.InvalidSignature, "Signature expired: %s is now earlier than %s (%s - %d min.)",
 			s.stamp, now.Add(-limit).UTC().Format(timeLayout), now.UTC().Format(timeLayout), int(limit.Minutes()))
-	case s.region != a.opt.Region:
+	case s.region != a.opt.Region && !(s.region == globalRegion && (service == "iam" || service == "sts")):
 		return ecr.Errorf(ecr.InvalidSignature, "Credential should be scoped to a valid region, not '%.64s': this is %s.", s.region, a.opt.Region)
 	case s.service != service:
 		return ecr.Errorf(ecr.InvalidSignature, "Credential should be scoped to correct service: '%s'.", service)
-	case r.Header.Get("X-Amz-Security-Token") != "" || strings.Contains(r.URL.RawQuery, "X-Amz-Security-Token="):
-		return ecr.Errorf(ecr.BadCredentials, "The security token included in the request is invalid.")
 	}
 	required := []string{"host"}
 	if !s.presigned {
 		required = append(required, "x-amz-date")
 	}
-	if r.Header.Get("X-Amz-Target") != "" {
-		required = append(required, "x-amz-target")
+	for _, h := range []string{"X-Amz-Target", "X-Amz-Security-Token"} {
+		if r.Header.Get(h) != "" {
+			required = append(required, strings.ToLower(h))
+		}
 	}
 	for _, h := range required {
 		if _, ok := slices.BinarySearch(s.headers, h); !ok {

@@ -36,9 +36,8 @@ func BenchmarkAssumeRole(b *testing.B) {
 	now := time.Now().Truncate(time.Second)
 	token := strings.Repeat("FwoGZXIvYXdzEB", 30)
 	out := &sts.AssumeRoleOutput{
-		AssumedRoleUser:  &types.AssumedRoleUser{Arn: aws.String("arn:aws:sts::123456789012:assumed-role/ci/build-1234"), AssumedRoleId: aws.String("AROA3XFRBF535PLBIFPI4:build-1234")},
-		Credentials:      &types.Credentials{AccessKeyId: aws.String("ASIAIOSFODNN7EXAMPLE"), SecretAccessKey: aws.String("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), SessionToken: &token, Expiration: &now},
-		PackedPolicySize: aws.Int32(6),
+		AssumedRoleUser: &types.AssumedRoleUser{Arn: aws.String("arn:aws:sts::123456789012:assumed-role/ci/build-1234"), AssumedRoleId: aws.String("AROA3XFRBF535PLBIFPI4:build-1234")},
+		Credentials:     &types.Credentials{AccessKeyId: aws.String("ASIAIOSFODNN7EXAMPLE"), SecretAccessKey: aws.String("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), SessionToken: &token, Expiration: &now},
 	}
 	var buf []byte
 	b.ReportAllocs()

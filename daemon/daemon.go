@@ -19,6 +19,8 @@ import (
 
 	"github.com/ecruhq/ecru/authn"
 	ecrapi "github.com/ecruhq/ecru/awsapi/ecr"
+	iamapi "github.com/ecruhq/ecru/awsapi/iam"
+	stsapi "github.com/ecruhq/ecru/awsapi/sts"
 	"github.com/ecruhq/ecru/blob"
 	"github.com/ecruhq/ecru/gc"
 	"github.com/ecruhq/ecru/job"
@@ -44,6 +46,7 @@ type Server struct {
 	handler *handler
 	metrics *metrics
 	gc      *gc.Collector
+	web     webIdentities
 
 	tls            *tls.Config
 	certificate    *reloader // nil without TLS
@@ -159,7 +162,8 @@ func (s *Server) wire() (err error) {
 	}
 	h := &handler{obs: &observer{s.metrics, s.log, s.cfg.AccessLog}, idle: s.cfg.IdleTimeout, prefix: newPrefix(), log: s.log}
 	h.auth = authn.New(s.core.Identity, authn.Options{Region: s.cfg.Region, Now: time.Now, TrustedProxies: proxies})
-	if h.ecr, err = ecrapi.New(s.core.Registry, s.core.Identity, s.cfg.ExternalURL, s.log); err != nil {
+	s.web = webIdentities{authn.NewWebIdentities(authn.WebIdentityOptions{Now: time.Now, Log: s.log})}
+	if h.services, err = s.services(); err != nil {
 		return err
 	}
 	h.oci = ociapi.New(s.core.Registry, h.identify, ociapi.Options{DefaultAccount: s.cfg.Account, Idle: s.cfg.IdleTimeout, Log: s.log, Observe: h.obs.observe})
@@ -170,6 +174,26 @@ func (s *Server) wire() (err error) {
 	s.handler = h
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
 	return nil
+}
+
+// webIdentities are tokens of OIDC providers, as STS sees them.
+type webIdentities struct{ *authn.WebIdentities }
+
+// Issuer returns who a token says that it is from, unchecked.
+func (webIdentities) Issuer(token string) (string, error) { return authn.Issuer(token) }
+
+// services opens the edges of AWS's services.
+func (s *Server) services() (map[string]service, error) {
+	id := s.core.Identity
+	ecrEdge, ecrErr := ecrapi.New(s.core.Registry, id, s.cfg.ExternalURL, s.log)
+	iamEdge, iamErr := iamapi.New(id, s.log)
+	stsEdge, stsErr := stsapi.New(id, s.web, s.log)
+	form := func(string) int64 { return formLimit }
+	return map[string]service{
+		ecrapi.TargetPrefix: {edge: ecrEdge, name: "ecr", source: ecrapi.Source, maxBody: ecrapi.MaxBody},
+		iamapi.Version:      {edge: iamEdge, name: "iam", source: iamapi.Source, maxBody: form},
+		stsapi.Version:      {edge: stsEdge, name: "sts", source: stsapi.Source, maxBody: form, unsigned: stsapi.Unsigned},
+	}, errors.Join(ecrErr, iamErr, stsErr)
 }
 
 // checkBlobs makes an object and gives it up.

@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -17,7 +15,6 @@ import (
 	"time"
 
 	"github.com/ecruhq/ecru/authn"
-	ecrapi "github.com/ecruhq/ecru/awsapi/ecr"
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/ociapi"
 )
@@ -26,9 +23,11 @@ import (
 type handler struct {
 	auth *authn.Authenticator
 	oci  *ociapi.Server
-	ecr  *ecrapi.Server
-	obs  *observer
-	idle time.Duration
+	// services are AWS's, by the prefix of X-Amz-Target or the query
+	// protocol's Version.
+	services map[string]service
+	obs      *observer
+	idle     time.Duration
 
 	prefix  [8]byte
 	counter atomic.Uint64
@@ -179,122 +178,6 @@ func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
 		text = b.String() + text
 	}
 	plain(w, status, text)
-}
-
-// api answers the requests of AWS's protocols.
-func (h *handler) api(w *recorder, r *http.Request) {
-	start := time.Now()
-	id := h.requestID()
-	service, action, ok := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
-	if !ok || service != ecrapi.TargetPrefix {
-		h.otherService(w, r, id)
-		h.obs.observe(w, r, "other_service", ecr.Caller{RequestID: id}, start)
-		return
-	}
-	c, body, err := h.readAPI(w, r, action, id)
-	if err != nil {
-		h.ecr.Error(w, id, err)
-		h.obs.observe(w, r, "unauthenticated", ecr.Caller{RequestID: id}, start)
-		return
-	}
-	h.ecr.ServeAction(w, r, c, action, body)
-	if w.status == http.StatusNotFound {
-		action = "unknown" // so that nobody can make up labels
-	}
-	h.obs.observe(w, r, action, c, start)
-}
-
-// readAPI reads the body of a request, within the bound of its action, and
-// identifies the caller by the signature over it. A body that is compressed is
-// signed as it comes.
-func (h *handler) readAPI(w *recorder, r *http.Request, action, id string) (ecr.Caller, []byte, error) {
-	limit := ecrapi.MaxBody(action)
-	if r.ContentLength > limit {
-		return ecr.Caller{}, nil, tooLarge(limit)
-	}
-	if r.ContentLength < 0 || r.ContentLength > unseen {
-		// Memory for a large body is for those who name a key that may ask.
-		if err := h.auth.Precheck(r, "ecr"); err != nil {
-			return ecr.Caller{}, nil, err
-		}
-	}
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(h.idle)) // where there are deadlines
-	body, err := read(r.Body, r.ContentLength, limit)
-	if err != nil { // the deadline stays: what is left of the body is not waited for
-		return ecr.Caller{}, nil, err
-	}
-	_ = rc.SetReadDeadline(time.Time{})
-	c, err := h.auth.API(r, body, "ecr", id)
-	if err != nil {
-		return c, nil, err
-	}
-	switch encoding := r.Header.Get("Content-Encoding"); encoding {
-	case "", "identity":
-	case "gzip":
-		z, err := gzip.NewReader(bytes.NewReader(body))
-		if err != nil {
-			return c, nil, ecr.Errorf(ecr.InvalidParameter, "The body is not gzip, as Content-Encoding says")
-		}
-		if body, err = read(z, -1, limit); err != nil {
-			return c, nil, err
-		}
-	default:
-		return c, nil, ecr.Errorf(ecr.InvalidParameter, "Content-Encoding must be gzip or absent")
-	}
-	return c, body, nil
-}
-
-func tooLarge(limit int64) error {
-	return ecr.Errorf(ecr.InvalidParameter, "The body of this request may have at most %d bytes", limit)
-}
-
-// unseen is how large a body may be that is read before anything is known of
-// who sends it, and how much memory is taken on a body's word for its length.
-const unseen = 64 << 10
-
-// read reads a body. Of its length that is announced (or is -1) only a part is
-// believed before the bytes come.
-func read(src io.Reader, length, limit int64) ([]byte, error) {
-	var b bytes.Buffer
-	if length > 0 {
-		b.Grow(int(min(length, unseen)) + bytes.MinRead)
-	}
-	n, err := b.ReadFrom(io.LimitReader(src, limit+1))
-	if err != nil {
-		return nil, ecr.Errorf(ecr.InvalidParameter, "The body of the request ended early")
-	}
-	if n > limit {
-		return nil, tooLarge(limit)
-	}
-	return b.Bytes(), nil
-}
-
-// otherService answers for services that Ecru does not have, in the form of
-// the protocol that the request has: AWS JSON, Smithy RPC v2 CBOR, or query.
-func (h *handler) otherService(w http.ResponseWriter, r *http.Request, id string) {
-	const message = "This server has Amazon ECR's API and no other service's. Check --endpoint-url and AWS_ENDPOINT_URL."
-	if r.Header.Get("X-Amz-Target") != "" {
-		h.ecr.Error(w, id, ecr.Errorf(ecr.UnknownOperation, message))
-		return
-	}
-	w.Header().Set("X-Amzn-Requestid", id)
-	if protocol := r.Header.Get("Smithy-Protocol"); protocol == "rpc-v2-cbor" {
-		body := []byte{0xa2} // a map of two pairs of texts
-		for _, text := range []string{"__type", "com.amazonaws.ecru#UnknownOperationException", "message", message} {
-			body = append(body, 0x78, byte(len(text))) // a text of less than 256 bytes
-			body = append(body, text...)
-		}
-		w.Header().Set("Smithy-Protocol", protocol)
-		w.Header().Set("Content-Type", "application/cbor")
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		w.WriteHeader(http.StatusNotFound)
-		w.Write(body)
-		return
-	}
-	w.Header().Set("Content-Type", "text/xml")
-	w.WriteHeader(http.StatusBadRequest)
-	fmt.Fprintf(w, "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidAction</Code><Message>%s</Message></Error><RequestId>%s</RequestId></ErrorResponse>\n", message, id)
 }
 
 func newPrefix() (p [8]byte) {

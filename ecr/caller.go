@@ -18,6 +18,7 @@ type Caller struct {
 	UserAgent    string
 	RequestID    string
 	TLS          bool
+	Call         *Call // what is asked, for the audit trail; nil for the server's own doing
 }
 
 // RepositoryIn names a repository in account, or in the caller's own if

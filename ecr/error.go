@@ -1,6 +1,10 @@
 package ecr
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ecruhq/ecru/iam"
+)
 
 // A Code says what kind of failure an Error is. Each edge maps every code to
 // its own wire form, in a table.
@@ -46,6 +50,7 @@ const (
 	PackedPolicyTooLarge
 	InvalidIdentityToken
 	IdentityProviderUnreachable
+	InvalidMessage // no encoded authorization message of this server
 	Throttled
 	NotAuthenticated // no credentials
 	BadCredentials   // unknown key, tampered token
@@ -63,6 +68,7 @@ type Error struct {
 	Message string         // safe to show
 	Members map[string]any // further members of the wire form, by ECR's names; safe to show
 	Err     error          // cause: logged, never shown
+	Denial  *Denial        // what was refused, with AccessDenied by a policy
 }
 
 func (e *Error) Error() string {
@@ -73,6 +79,22 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// A Denial is what a policy refused, for who may decode it (STS API,
+// DecodeAuthorizationMessage).
+type Denial struct {
+	Caller   Caller
+	Action   string // ecr:PutImage
+	Resource string // ARN or *
+	Decision iam.Decision
+}
+
+// Denied returns the error of a decision that does not allow.
+func Denied(c Caller, action, resource string, d iam.Decision) *Error {
+	e := Errorf(AccessDenied, "User: %s is not authorized to perform: %s on resource: %s %s", c.ARN, action, resource, d.Reason())
+	e.Denial = &Denial{c, action, resource, d}
+	return e
+}
 
 // Errorf returns an Error without a cause.
 func Errorf(code Code, format string, args ...any) *Error {

@@ -12,6 +12,14 @@ const (
 	allow = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":[%s],"Resource":"*"}]}`
 )
 
+// ManagedARNs returns the ARNs of the AWS-managed policies for ECR, in order.
+func ManagedARNs() []string {
+	return []string{
+		managedPrefix + "AmazonEC2ContainerRegistryFullAccess", managedPrefix + "AmazonEC2ContainerRegistryPowerUser",
+		managedPrefix + "AmazonEC2ContainerRegistryPullOnly", managedPrefix + "AmazonEC2ContainerRegistryReadOnly",
+	}
+}
+
 // ManagedDocument returns the text of an AWS-managed policy for ECR, by its
 // ARN; ok is false for any other.
 func ManagedDocument(arn string) (document string, ok bool) {

@@ -117,14 +117,10 @@ func (s *Settings) settle(k Kind) error {
 	return checkTags(nil, s.Tags, nil)
 }
 
-// checkTags merges tags into old and writes the result to out, if that is not
-// nil.
-func checkTags(old, tags []ecr.Tag, out *[]ecr.Tag) error {
+// MergeTags sets tags in old; keys are compared without case.
+func MergeTags(old, tags []ecr.Tag) []ecr.Tag {
 	merged := slices.Clone(old)
 	for _, t := range tags {
-		if t.Key == "" || len(t.Key) > 128 || len(t.Value) > 256 || strings.HasPrefix(strings.ToLower(t.Key), "aws:") {
-			return ecr.Errorf(ecr.Validation, "The tag %q is not valid: a key has 1 to 128 characters and does not begin with aws:, a value has at most 256", t.Key)
-		}
 		i := slices.IndexFunc(merged, func(o ecr.Tag) bool { return strings.EqualFold(o.Key, t.Key) })
 		if i < 0 {
 			merged = append(merged, t)
@@ -132,6 +128,24 @@ func checkTags(old, tags []ecr.Tag, out *[]ecr.Tag) error {
 			merged[i] = t
 		}
 	}
+	return merged
+}
+
+// RemoveTags leaves out the tags with the keys; keys that are not there are
+// passed over.
+func RemoveTags(tags []ecr.Tag, keys []string) []ecr.Tag {
+	return slices.DeleteFunc(slices.Clone(tags), func(t ecr.Tag) bool { return slices.Contains(keys, t.Key) })
+}
+
+// checkTags merges tags into old and writes the result to out, if that is not
+// nil.
+func checkTags(old, tags []ecr.Tag, out *[]ecr.Tag) error {
+	for _, t := range tags {
+		if t.Key == "" || len(t.Key) > 128 || len(t.Value) > 256 || strings.HasPrefix(strings.ToLower(t.Key), "aws:") {
+			return ecr.Errorf(ecr.Validation, "The tag %q is not valid: a key has 1 to 128 characters and does not begin with aws:, a value has at most 256", t.Key)
+		}
+	}
+	merged := MergeTags(old, tags)
 	if len(merged) > maxTags {
 		return ecr.Errorf(ecr.LimitExceeded, "The number of tags has reached the maximum limit (%d)", maxTags)
 	}
@@ -154,7 +168,7 @@ func (i *Identity) Create(ctx context.Context, c ecr.Caller, k Kind, name string
 	e := meta.Principal{Kind: string(k), Account: c.Account, Name: name, Path: s.Path, Description: s.Description, Trust: s.Trust,
 		MaxSession: s.MaxSession, Boundary: s.Boundary, Tags: s.Tags}
 	err := i.update(ctx, c, "iam:Create"+k.title(), c.Account, arn(e), func(tx *meta.Tx) error {
-		e.UniqueID, e.CreatedAt = k.prefix()+randomText(17, base32), i.now()
+		e.UniqueID, e.CreatedAt = k.prefix()+randomText(17, idAlphabet), i.now()
 		if e.Boundary != "" {
 			if _, err := managed(tx, c.Account, e.Boundary); err != nil {
 				return err
@@ -213,12 +227,12 @@ func (i *Identity) Get(ctx context.Context, c ecr.Caller, k Kind, name string) (
 	return out, err
 }
 
-// List returns the entities of a kind in the caller's account whose names
-// follow after, in order, limit at most.
-func (i *Identity) List(ctx context.Context, c ecr.Caller, k Kind, after string, limit int) (out []Entity, err error) {
+// List returns the entities of a kind in the caller's account whose paths begin
+// with path and whose names follow after, in order, limit at most.
+func (i *Identity) List(ctx context.Context, c ecr.Caller, k Kind, path, after string, limit int) (out []Entity, err error) {
 	all := arn(meta.Principal{Account: c.Account, Kind: string(k), Path: "/", Name: "*"})
 	err = i.view(ctx, c, "iam:List"+k.title()+"s", c.Account, all, func(tx *meta.Tx) error {
-		list, err := tx.Principals(c.Account, string(k), after, limit)
+		list, err := tx.Principals(c.Account, string(k), path, after, limit)
 		for _, e := range list {
 			out = append(out, asEntity(e))
 		}
@@ -264,6 +278,22 @@ func (i *Identity) UpdateRole(ctx context.Context, c ecr.Caller, name string, de
 	})
 }
 
+// UpdateRoleDescription sets a role's description.
+func (i *Identity) UpdateRoleDescription(ctx context.Context, c ecr.Caller, name, description string) (out Entity, err error) {
+	err = i.set(ctx, c, "iam:UpdateRoleDescription", Role, name, func(_ *meta.Tx, e *meta.Principal) error {
+		e.Description = description
+		out = asEntity(*e)
+		return nil
+	})
+	return out, err
+}
+
+// HasNoInstanceProfiles answers ListInstanceProfilesForRole: Ecru has none.
+// Errors: NoSuchEntity.
+func (i *Identity) HasNoInstanceProfiles(ctx context.Context, c ecr.Caller, role string) error {
+	return i.look(ctx, c, "iam:ListInstanceProfilesForRole", Role, role, func(*meta.Tx, meta.Principal) error { return nil })
+}
+
 // UpdateAssumeRolePolicy sets a role's trust policy. Errors: MalformedPolicy.
 func (i *Identity) UpdateAssumeRolePolicy(ctx context.Context, c ecr.Caller, name, document string) error {
 	if _, err := iam.Parse([]byte(document), iam.Trust); err != nil {
@@ -285,9 +315,18 @@ func (i *Identity) Tag(ctx context.Context, c ecr.Caller, k Kind, name string, t
 // Untag removes tags of an entity; keys that are not there are passed over.
 func (i *Identity) Untag(ctx context.Context, c ecr.Caller, k Kind, name string, keys []string) error {
 	return i.set(ctx, c, "iam:Untag"+k.title(), k, name, func(_ *meta.Tx, e *meta.Principal) error {
-		e.Tags = slices.DeleteFunc(e.Tags, func(t ecr.Tag) bool { return slices.Contains(keys, t.Key) })
+		e.Tags = RemoveTags(e.Tags, keys)
 		return nil
 	})
+}
+
+// ListTags returns the tags of a user or a role.
+func (i *Identity) ListTags(ctx context.Context, c ecr.Caller, k Kind, name string) (tags []ecr.Tag, err error) {
+	err = i.look(ctx, c, "iam:List"+k.title()+"Tags", k, name, func(_ *meta.Tx, e meta.Principal) error {
+		tags = e.Tags
+		return nil
+	})
+	return tags, err
 }
 
 // PutBoundary sets the permissions boundary of a user or a role; with an empty

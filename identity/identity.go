@@ -32,6 +32,7 @@ type Identity struct {
 	secrets  *box
 	tokens   *box
 	sessions *box
+	messages *box
 
 	mu     sync.RWMutex
 	known  map[string]*credential // by access key ID, or by a hash of the session token
@@ -42,7 +43,8 @@ type Identity struct {
 // secrets in it.
 func New(db *meta.DB, keys *Keyring, region string, now func() time.Time) *Identity {
 	return &Identity{db: db, region: region, now: now, secrets: keys.box("access key secrets"), tokens: keys.box("registry tokens"), sessions: keys.box("session tokens"),
-		known: map[string]*credential{}, opened: map[string]*token{}}
+		messages: keys.box("authorization messages"),
+		known:    map[string]*credential{}, opened: map[string]*token{}}
 }
 
 // A credential is an access key with its owner, as of a time.
@@ -278,11 +280,7 @@ func (i *Identity) allow(c ecr.Caller, action, account, resource string) error {
 	if d.Allowed {
 		return nil
 	}
-	return refused(c, action, resource, d)
-}
-
-func refused(c ecr.Caller, action, resource string, d iam.Decision) error {
-	return ecr.Errorf(ecr.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s %s", c.ARN, action, resource, d.Reason())
+	return ecr.Denied(c, action, resource, d)
 }
 
 // condition gives the values of a condition key, which is in lower case.

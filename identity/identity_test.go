@@ -149,7 +149,7 @@ func TestUsers(t *testing.T) {
 	wantCode(t, "policy twice", id.DeletePolicy(ctx, root(), identity.User, "ci", "p"), ecr.NoSuchEntity)
 	ok(t, id.Detach(ctx, root(), identity.User, "ci", "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPullOnly"))
 	ok(t, id.Delete(ctx, root(), identity.User, "ci"))
-	users, err := id.List(ctx, root(), identity.User, "", 10)
+	users, err := id.List(ctx, root(), identity.User, "", "", 10)
 	if err != nil || len(users) != 0 {
 		t.Errorf("left: %v, %v", users, err)
 	}

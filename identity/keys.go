@@ -136,6 +136,6 @@ func randomText(n int, alphabet string) string {
 }
 
 const (
-	base32         = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	idAlphabet     = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 	base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 )

@@ -2,7 +2,10 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,7 +170,7 @@ func (i *Identity) CreatePolicy(ctx context.Context, c ecr.Caller, name, path, d
 	var p meta.ManagedPolicy
 	err := i.update(ctx, c, "iam:CreatePolicy", c.Account, arn, func(tx *meta.Tx) error {
 		now := i.now()
-		p = meta.ManagedPolicy{ARN: arn, Account: c.Account, Name: name, Path: path, UniqueID: "ANPA" + randomText(17, base32), Description: description,
+		p = meta.ManagedPolicy{ARN: arn, Account: c.Account, Name: name, Path: path, UniqueID: "ANPA" + randomText(17, idAlphabet), Description: description,
 			Default: 1, Latest: 1, Tags: tags, CreatedAt: now, UpdatedAt: now}
 		if err := tx.InsertManagedPolicy(&p); errors.Is(err, meta.ErrExists) {
 			return ecr.Errorf(ecr.EntityAlreadyExists, "A policy called %s already exists. Duplicate names are not allowed.", name)
@@ -184,9 +187,16 @@ func asManaged(p meta.ManagedPolicy, attached int) ManagedPolicy {
 		Tags: p.Tags, CreatedAt: p.CreatedAt, UpdatedAt: p.UpdatedAt}
 }
 
+// awsManagedSince stands for when AWS made its policies for ECR.
+var awsManagedSince = time.Date(2015, 12, 21, 17, 6, 48, 0, time.UTC)
+
+// awsManaged returns one of the policies that AWS manages, and its document.
 func awsManaged(arn string) (ManagedPolicy, string, bool) {
 	document, ok := iam.ManagedDocument(arn)
-	return ManagedPolicy{ARN: arn, Name: arn[strings.LastIndexByte(arn, '/')+1:], Path: "/", ID: "ANPAECRUAWSMANAGED000", Default: 1}, document, ok
+	sum := sha256.Sum256([]byte(arn))
+	id := "ANPA" + base32.StdEncoding.EncodeToString(sum[:])[:17]
+	return ManagedPolicy{ARN: arn, Name: arn[strings.LastIndexByte(arn, '/')+1:], Path: "/", ID: id, Default: 1,
+		CreatedAt: awsManagedSince, UpdatedAt: awsManagedSince}, document, ok
 }
 
 func (i *Identity) managedOf(tx *meta.Tx, c ecr.Caller, arn string) (meta.ManagedPolicy, error) {
@@ -197,9 +207,9 @@ func (i *Identity) managedOf(tx *meta.Tx, c ecr.Caller, arn string) (meta.Manage
 	return p, err
 }
 
-// ManagedPolicy returns a managed policy. Errors: NoSuchEntity.
-func (i *Identity) ManagedPolicy(ctx context.Context, c ecr.Caller, arn string) (out ManagedPolicy, err error) {
-	err = i.view(ctx, c, "iam:GetPolicy", c.Account, arn, func(tx *meta.Tx) error {
+// ManagedPolicy returns a managed policy, for action. Errors: NoSuchEntity.
+func (i *Identity) ManagedPolicy(ctx context.Context, c ecr.Caller, action, arn string) (out ManagedPolicy, err error) {
+	err = i.view(ctx, c, action, c.Account, arn, func(tx *meta.Tx) error {
 		users, err := tx.AttachedTo(c.Account, arn)
 		if err != nil {
 			return err
@@ -216,21 +226,92 @@ func (i *Identity) ManagedPolicy(ctx context.Context, c ecr.Caller, arn string) 
 	return out, err
 }
 
-// ManagedPolicies returns the customer's managed policies whose names follow
-// after, in order, limit at most.
-func (i *Identity) ManagedPolicies(ctx context.Context, c ecr.Caller, after string, limit int) (out []ManagedPolicy, err error) {
+// A PolicyFilter says which managed policies are meant.
+type PolicyFilter struct {
+	AWS, Local bool   // AWS's, the account's
+	Attached   bool   // only those that are attached
+	Path       string // that theirs begins with
+}
+
+// ManagedPolicies returns the managed policies whose ARNs follow after, in
+// order, limit at most. AWS's come last.
+func (i *Identity) ManagedPolicies(ctx context.Context, c ecr.Caller, f PolicyFilter, after string, limit int) (out []ManagedPolicy, err error) {
 	err = i.view(ctx, c, "iam:ListPolicies", c.Account, "arn:aws:iam::"+c.Account+":policy/*", func(tx *meta.Tx) error {
-		list, err := tx.ManagedPolicies(c.Account, after, limit)
-		for _, p := range list {
-			users, err := tx.AttachedTo(c.Account, p.ARN)
+		out = nil
+		if f.Local {
+			list, err := tx.ManagedPolicies(c.Account, f.Path, after, f.Attached, limit)
 			if err != nil {
 				return err
 			}
-			out = append(out, asManaged(p, len(users)))
+			for _, p := range list {
+				out = append(out, asManaged(p, 0))
+			}
+		}
+		if f.AWS && strings.HasPrefix("/", f.Path) {
+			for _, arn := range iam.ManagedARNs() {
+				if arn > after && len(out) < limit {
+					p, _, _ := awsManaged(arn)
+					out = append(out, p)
+				}
+			}
+		}
+		for n := range out {
+			users, err := tx.AttachedTo(c.Account, out[n].ARN)
+			if err != nil {
+				return err
+			}
+			out[n].Attached = len(users)
+		}
+		if f.Attached {
+			out = slices.DeleteFunc(out, func(p ManagedPolicy) bool { return p.Attached == 0 })
+		}
+		return nil
+	})
+	return out, err
+}
+
+// AttachedTo returns the entities that use a managed policy, by kind and name.
+// Errors: NoSuchEntity.
+func (i *Identity) AttachedTo(ctx context.Context, c ecr.Caller, arn string) (out []Entity, err error) {
+	err = i.view(ctx, c, "iam:ListEntitiesForPolicy", c.Account, arn, func(tx *meta.Tx) error {
+		if _, _, aws := awsManaged(arn); !aws {
+			if _, err := i.managedOf(tx, c, arn); err != nil {
+				return err
+			}
+		}
+		list, err := tx.AttachedTo(c.Account, arn)
+		for _, e := range list {
+			out = append(out, asEntity(e))
 		}
 		return err
 	})
 	return out, err
+}
+
+// TagPolicy sets tags on a managed policy; others stay.
+func (i *Identity) TagPolicy(ctx context.Context, c ecr.Caller, arn string, tags []ecr.Tag) error {
+	return i.setManaged(ctx, c, "iam:TagPolicy", arn, func(p *meta.ManagedPolicy) error { return checkTags(p.Tags, tags, &p.Tags) })
+}
+
+// UntagPolicy removes tags of a managed policy.
+func (i *Identity) UntagPolicy(ctx context.Context, c ecr.Caller, arn string, keys []string) error {
+	return i.setManaged(ctx, c, "iam:UntagPolicy", arn, func(p *meta.ManagedPolicy) error {
+		p.Tags = RemoveTags(p.Tags, keys)
+		return nil
+	})
+}
+
+func (i *Identity) setManaged(ctx context.Context, c ecr.Caller, action, arn string, fn func(*meta.ManagedPolicy) error) error {
+	return i.update(ctx, c, action, c.Account, arn, func(tx *meta.Tx) error {
+		p, err := i.managedOf(tx, c, arn)
+		if err != nil {
+			return err
+		}
+		if err := fn(&p); err != nil {
+			return err
+		}
+		return tx.UpdateManagedPolicy(&p)
+	})
 }
 
 // DeleteManagedPolicy deletes a managed policy that is attached to nothing.

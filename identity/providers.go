@@ -102,9 +102,9 @@ func (i *Identity) provider(tx *meta.Tx, c ecr.Caller, arn string) (meta.OIDCPro
 	return list[0], nil
 }
 
-// GetOIDCProvider returns a provider. Errors: NoSuchEntity.
-func (i *Identity) GetOIDCProvider(ctx context.Context, c ecr.Caller, arn string) (out OIDCProvider, err error) {
-	err = i.view(ctx, c, "iam:GetOpenIDConnectProvider", c.Account, arn, func(tx *meta.Tx) error {
+// GetOIDCProvider returns a provider, for action. Errors: NoSuchEntity.
+func (i *Identity) GetOIDCProvider(ctx context.Context, c ecr.Caller, action, arn string) (out OIDCProvider, err error) {
+	err = i.view(ctx, c, action, c.Account, arn, func(tx *meta.Tx) error {
 		p, err := i.provider(tx, c, arn)
 		out = asProvider(p)
 		return err

@@ -198,7 +198,7 @@ func (i *Identity) assume(ctx context.Context, c ecr.Caller, action string, in A
 					return i.condition(c, key)
 				}})
 			if !d.Allowed {
-				return refused(c, a, in.RoleARN, d)
+				return ecr.Denied(c, a, in.RoleARN, d)
 			}
 		}
 		if in.Duration > role.MaxSession {
@@ -256,7 +256,7 @@ func sessionKeys(in AssumeRoleInput) map[string][]string {
 // issue completes and seals a session.
 func (i *Identity) issue(s *session, life time.Duration) (Credentials, error) {
 	now := i.now()
-	s.Key, s.Secret = "ASIA"+randomText(16, base32), randomText(40, base64Alphabet)
+	s.Key, s.Secret = "ASIA"+randomText(16, idAlphabet), randomText(40, base64Alphabet)
 	s.Issued, s.Expires = now.Unix(), now.Add(life).Unix()
 	plain, err := json.Marshal(s)
 	if err != nil {

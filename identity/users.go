@@ -40,7 +40,7 @@ func (i *Identity) EnsureRoot(ctx context.Context, account, id, secret string) (
 			}
 		}
 		if !given {
-			id, secret = "AKIA"+randomText(16, base32), randomText(40, base64Alphabet)
+			id, secret = "AKIA"+randomText(16, idAlphabet), randomText(40, base64Alphabet)
 			made, madeSecret = id, secret
 		}
 		return tx.PutAccessKey(meta.AccessKey{ID: id, Account: account, Secret: i.secrets.seal([]byte(secret), id), Active: true, CreatedAt: i.now()})
@@ -59,7 +59,7 @@ func (i *Identity) CreateAccessKey(ctx context.Context, c ecr.Caller, name strin
 		if len(keys) >= maxKeys {
 			return ecr.Errorf(ecr.LimitExceeded, "Cannot exceed quota for AccessKeysPerUser: %d", maxKeys)
 		}
-		k, secret = AccessKey{ID: "AKIA" + randomText(16, base32), Active: true, CreatedAt: i.now()}, randomText(40, base64Alphabet)
+		k, secret = AccessKey{ID: "AKIA" + randomText(16, idAlphabet), Active: true, CreatedAt: i.now()}, randomText(40, base64Alphabet)
 		return tx.PutAccessKey(meta.AccessKey{ID: k.ID, Account: u.Account, User: u.Row,
 			Secret: i.secrets.seal([]byte(secret), k.ID), Active: true, CreatedAt: k.CreatedAt})
 	})

@@ -94,10 +94,12 @@ func (tx *Tx) ManagedPolicy(arn string) (ManagedPolicy, error) {
 	return one(tx.managedPolicies(`select `+managedColumns+` from managed_policies where arn = $1`, arn))
 }
 
-// ManagedPolicies returns those of an account whose names follow after, in
-// order, limit at most.
-func (tx *Tx) ManagedPolicies(account, after string, limit int) ([]ManagedPolicy, error) {
-	return tx.managedPolicies(`select `+managedColumns+` from managed_policies where account = $1 and name > $2 order by name limit $3`, account, after, limit)
+// ManagedPolicies returns those of an account whose ARNs follow after and whose
+// paths begin with path, in order, limit at most; attached leaves out those
+// that nothing uses.
+func (tx *Tx) ManagedPolicies(account, path, after string, attached bool, limit int) ([]ManagedPolicy, error) {
+	return tx.managedPolicies(`select `+managedColumns+` from managed_policies p where account = $1 and arn > $2 and substr(path, 1, length($4)) = $4
+		and ($5 = 0 or exists (select 1 from attachments a where a.policy_arn = p.arn)) order by arn limit $3`, account, after, limit, path, integer(attached))
 }
 
 // InsertManagedPolicy inserts p; ErrExists if the name is taken.

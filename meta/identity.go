@@ -71,8 +71,9 @@ func (tx *Tx) PrincipalByID(id string) (Principal, error) {
 
 // Principals returns those of a kind in an account whose names follow after,
 // in order, limit at most.
-func (tx *Tx) Principals(account, kind, after string, limit int) ([]Principal, error) {
-	return tx.principals(`select `+principalColumns+` from principals where account = $1 and kind = $2 and name > $3 order by name limit $4`, account, kind, after, limit)
+func (tx *Tx) Principals(account, kind, path, after string, limit int) ([]Principal, error) {
+	return tx.principals(`select `+principalColumns+` from principals where account = $1 and kind = $2 and name > $3 and substr(path, 1, length($5)) = $5
+		order by name limit $4`, account, kind, after, limit, path)
 }
 
 // InsertPrincipal inserts p and sets p.Row; ErrExists if the name is taken.

@@ -59,6 +59,7 @@ var failures = [ecr.NumCodes]failure{
 	ecr.PackedPolicyTooLarge:        {400, "UNSUPPORTED"},
 	ecr.InvalidIdentityToken:        {401, "UNAUTHORIZED"},
 	ecr.IdentityProviderUnreachable: {503, "UNAVAILABLE"},
+	ecr.InvalidMessage:              {400, "UNSUPPORTED"},
 	ecr.Throttled:                   {429, "TOOMANYREQUESTS"},
 	ecr.NotAuthenticated:            {401, "UNAUTHORIZED"},
 	ecr.BadCredentials:              {401, "UNAUTHORIZED"},

@@ -76,7 +76,7 @@ func (r *Registry) allow(c ecr.Caller, action, resource, account string, p rules
 	if d.Allowed {
 		return nil
 	}
-	return ecr.Errorf(ecr.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s %s", c.ARN, action, resource, d.Reason())
+	return ecr.Denied(c, action, resource, d)
 }
 
 // condition gives the values of a condition key, which is in lower case

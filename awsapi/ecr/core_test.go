@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -19,6 +20,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/ecruhq/ecru/blob/mem"
+	"github.com/ecruhq/ecru/identity"
 	"github.com/ecruhq/ecru/meta"
 	"github.com/ecruhq/ecru/registry"
 )
@@ -36,7 +38,11 @@ func sdkOnCore(t *testing.T) (*sdk.Client, string) {
 		Host:    func(account string) string { return account + ".registry.test" },
 		LinkKey: bytes.Repeat([]byte{7}, 32),
 	})
-	s, err := New(reg, nil, "", slog.New(slog.NewTextHandler(t.Output(), nil)))
+	keys, err := identity.ParseKeyring(strings.Repeat("A", 43) + "=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(reg, identity.New(db, keys, "us-east-1", time.Now), "", slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

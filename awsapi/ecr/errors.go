@@ -1,24 +1,14 @@
 package ecrapi
 
 import (
-	"context"
-	"errors"
-	"log/slog"
-	"net/http"
-
+	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
 )
-
-// An exception is how this API names a failure.
-type exception struct {
-	name   string
-	status int
-}
 
 // exceptions maps the core's codes; TestEveryCode finds empty rows. Errors
 // common to all AWS services have their documented status (ECR API, "Common
 // Errors"), ECR's own have 400.
-var exceptions = [ecr.NumCodes]exception{
+var exceptions = rpc.Exceptions{
 	ecr.Internal:                    {"ServerException", 500},
 	ecr.AccessDenied:                {"AccessDeniedException", 403},
 	ecr.InvalidParameter:            {"InvalidParameterException", 400},
@@ -58,6 +48,7 @@ var exceptions = [ecr.NumCodes]exception{
 	ecr.PackedPolicyTooLarge:        {"InvalidParameterException", 400}, // STS's
 	ecr.InvalidIdentityToken:        {"InvalidParameterException", 400},
 	ecr.IdentityProviderUnreachable: {"InvalidParameterException", 400},
+	ecr.InvalidMessage:              {"InvalidParameterException", 400},
 	ecr.Throttled:                   {"ThrottlingException", 400},
 	ecr.NotAuthenticated:            {"MissingAuthenticationTokenException", 403},
 	ecr.BadCredentials:              {"UnrecognizedClientException", 403},
@@ -65,36 +56,4 @@ var exceptions = [ecr.NumCodes]exception{
 	ecr.ExpiredCredentials:          {"ExpiredTokenException", 403},
 	ecr.UnknownOperation:            {"UnknownOperationException", 404},
 	ecr.Unavailable:                 {"ServiceUnavailable", 503},
-}
-
-const internalMessage = "An internal error occurred. The server's log has the details under the request ID."
-
-// explain says how an error looks on the wire, and logs it if the caller may
-// not know its details.
-func (s *Server) explain(requestID string, err error) (name string, status int, message string, members map[string]any) {
-	var wire *wireError
-	if errors.As(err, &wire) {
-		return wire.name, wire.status, wire.message, nil
-	}
-	e, known := errors.AsType[*ecr.Error](err)
-	if !known || e.Code <= ecr.Internal || e.Code >= ecr.NumCodes {
-		s.logFailure(requestID, slog.LevelError, err)
-		return exceptions[ecr.Internal].name, http.StatusInternalServerError, internalMessage, nil
-	}
-	if e.Err != nil {
-		level := slog.LevelDebug
-		if e.Code == ecr.Unavailable {
-			level = slog.LevelWarn
-		}
-		s.logFailure(requestID, level, err)
-	}
-	row := exceptions[e.Code]
-	return row.name, row.status, e.Message, e.Members
-}
-
-func (s *Server) logFailure(requestID string, level slog.Level, err error) {
-	if errors.Is(err, context.Canceled) {
-		level = slog.LevelDebug // the client is gone
-	}
-	s.log.Log(context.Background(), level, "request failed", "request_id", requestID, "error", err)
 }

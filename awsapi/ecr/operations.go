@@ -4,63 +4,64 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
 )
 
 // handlers is the table of what is served.
-func (s *Server) handlers() []handler {
-	return []handler{
+func (s *Server) handlers() []rpc.Handler[call] {
+	return []rpc.Handler[call]{
 		// repositories.go
-		op("CreateRepository", s.createRepository),
-		op("DeleteRepository", s.deleteRepository),
-		op("DescribeRepositories", s.describeRepositories),
-		op("PutImageTagMutability", s.putImageTagMutability),
-		op("PutImageScanningConfiguration", s.putImageScanningConfiguration),
-		op("TagResource", s.tagResource),
-		op("UntagResource", s.untagResource),
-		op("ListTagsForResource", s.listTagsForResource),
+		rpc.Op("CreateRepository", s.createRepository),
+		rpc.Op("DeleteRepository", s.deleteRepository),
+		rpc.Op("DescribeRepositories", s.describeRepositories),
+		rpc.Op("PutImageTagMutability", s.putImageTagMutability),
+		rpc.Op("PutImageScanningConfiguration", s.putImageScanningConfiguration),
+		rpc.Op("TagResource", s.tagResource),
+		rpc.Op("UntagResource", s.untagResource),
+		rpc.Op("ListTagsForResource", s.listTagsForResource),
 
 		// images.go
-		op("PutImage", s.putImage),
-		op("BatchGetImage", s.batchGetImage),
-		op("BatchDeleteImage", s.batchDeleteImage),
-		op("DescribeImages", s.describeImages),
-		op("ListImages", s.listImages),
-		op("ListImageReferrers", s.listImageReferrers),
+		rpc.Op("PutImage", s.putImage),
+		rpc.Op("BatchGetImage", s.batchGetImage),
+		rpc.Op("BatchDeleteImage", s.batchDeleteImage),
+		rpc.Op("DescribeImages", s.describeImages),
+		rpc.Op("ListImages", s.listImages),
+		rpc.Op("ListImageReferrers", s.listImageReferrers),
 
 		// layers.go
-		op("BatchCheckLayerAvailability", s.batchCheckLayerAvailability),
-		op("GetDownloadUrlForLayer", s.getDownloadURLForLayer),
-		op("InitiateLayerUpload", s.initiateLayerUpload),
-		op("UploadLayerPart", s.uploadLayerPart),
-		op("CompleteLayerUpload", s.completeLayerUpload),
+		rpc.Op("BatchCheckLayerAvailability", s.batchCheckLayerAvailability),
+		rpc.Op("GetDownloadUrlForLayer", s.getDownloadURLForLayer),
+		rpc.Op("InitiateLayerUpload", s.initiateLayerUpload),
+		rpc.Op("UploadLayerPart", s.uploadLayerPart),
+		rpc.Op("CompleteLayerUpload", s.completeLayerUpload),
 
 		// auth.go
-		op("GetAuthorizationToken", s.getAuthorizationToken),
+		rpc.Op("GetAuthorizationToken", s.getAuthorizationToken),
 
 		// registry.go
-		op("DescribeRegistry", s.describeRegistry),
-		op("GetAccountSetting", s.getAccountSetting),
-		op("PutAccountSetting", s.putAccountSetting),
+		rpc.Op("DescribeRegistry", s.describeRegistry),
+		rpc.Op("GetAccountSetting", s.getAccountSetting),
+		rpc.Op("PutAccountSetting", s.putAccountSetting),
 
 		// policies.go
-		op("SetRepositoryPolicy", s.setRepositoryPolicy),
-		op("GetRepositoryPolicy", s.getRepositoryPolicy),
-		op("DeleteRepositoryPolicy", s.deleteRepositoryPolicy),
-		op("PutRegistryPolicy", s.putRegistryPolicy),
-		op("GetRegistryPolicy", s.getRegistryPolicy),
-		op("DeleteRegistryPolicy", s.deleteRegistryPolicy),
+		rpc.Op("SetRepositoryPolicy", s.setRepositoryPolicy),
+		rpc.Op("GetRepositoryPolicy", s.getRepositoryPolicy),
+		rpc.Op("DeleteRepositoryPolicy", s.deleteRepositoryPolicy),
+		rpc.Op("PutRegistryPolicy", s.putRegistryPolicy),
+		rpc.Op("GetRegistryPolicy", s.getRegistryPolicy),
+		rpc.Op("DeleteRegistryPolicy", s.deleteRegistryPolicy),
 
 		// templates.go
-		op("CreateRepositoryCreationTemplate", s.createTemplate),
-		op("UpdateRepositoryCreationTemplate", s.updateTemplate),
-		op("DeleteRepositoryCreationTemplate", s.deleteTemplate),
-		op("DescribeRepositoryCreationTemplates", s.describeTemplates),
+		rpc.Op("CreateRepositoryCreationTemplate", s.createTemplate),
+		rpc.Op("UpdateRepositoryCreationTemplate", s.updateTemplate),
+		rpc.Op("DeleteRepositoryCreationTemplate", s.deleteTemplate),
+		rpc.Op("DescribeRepositoryCreationTemplates", s.describeTemplates),
 
 		// pulltime.go
-		op("RegisterPullTimeUpdateExclusion", s.registerPullTimeExclusion),
-		op("DeregisterPullTimeUpdateExclusion", s.deregisterPullTimeExclusion),
-		op("ListPullTimeUpdateExclusions", s.listPullTimeExclusions),
+		rpc.Op("RegisterPullTimeUpdateExclusion", s.registerPullTimeExclusion),
+		rpc.Op("DeregisterPullTimeUpdateExclusion", s.deregisterPullTimeExclusion),
+		rpc.Op("ListPullTimeUpdateExclusions", s.listPullTimeExclusions),
 	}
 }
 
@@ -153,12 +154,3 @@ func each[A, B any](list []A, f func(A) B) []B {
 	}
 	return out
 }
-
-// A wireError is a failure below the API: the request is not in its form.
-type wireError struct {
-	name    string
-	status  int
-	message string
-}
-
-func (e *wireError) Error() string { return e.name + ": " + e.message }

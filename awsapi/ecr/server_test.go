@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/iam"
 )
@@ -52,10 +53,10 @@ func dispatch(s *Server, c ecr.Caller) http.Handler {
 		_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody(action)))
 		if err != nil {
-			s.Error(w, c.RequestID, ecr.Errorf(ecr.InvalidParameter, "the request is too large"))
+			s.Error(w, c, ecr.Errorf(ecr.InvalidParameter, "the request is too large"))
 			return
 		}
-		s.ServeAction(w, r, c, action, body)
+		s.ServeAction(w, r, c, action, rpc.Request{Body: body})
 	})
 }
 
@@ -70,7 +71,7 @@ func caller() ecr.Caller {
 func serve(t *testing.T, s *Server, action, body string) (status int, name, message string) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	s.ServeAction(w, httptest.NewRequest("POST", "/", nil), caller(), action, []byte(body))
+	s.ServeAction(w, httptest.NewRequest("POST", "/", nil), caller(), action, rpc.Request{Body: []byte(body)})
 	if got := w.Header().Get("x-amzn-RequestId"); got != "req-1" {
 		t.Errorf("request ID %q", got)
 	}
@@ -96,14 +97,14 @@ var common = map[string]bool{
 
 func TestEveryCode(t *testing.T) {
 	s := edge(t, io.Discard)
-	modelled := s.model.Exceptions()
+	modelled := s.rpc.Model.Exceptions()
 	for code := range ecr.NumCodes {
 		e := exceptions[code]
 		switch {
-		case e.name == "" || e.status < 400 || e.status > 599:
+		case e.Name == "" || e.Status < 400 || e.Status > 599:
 			t.Errorf("code %d has the row %+v", code, e)
-		case !slices.Contains(modelled, e.name) && !common[e.name]:
-			t.Errorf("ECR has no exception %s", e.name)
+		case !slices.Contains(modelled, e.Name) && !common[e.Name]:
+			t.Errorf("ECR has no exception %s", e.Name)
 		}
 	}
 }
@@ -112,7 +113,7 @@ func TestEveryCode(t *testing.T) {
 func TestErrorsOnTheWire(t *testing.T) {
 	s := edge(t, io.Discard)
 	var fail error
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Error(w, "req-7", fail) }))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Error(w, ecr.Caller{RequestID: "req-7"}, fail) }))
 	defer srv.Close()
 	client := sdkClient(srv.URL)
 	for code := ecr.Internal + 1; code < ecr.NumCodes; code++ {
@@ -120,16 +121,16 @@ func TestErrorsOnTheWire(t *testing.T) {
 		_, err := client.DescribeRegistry(context.Background(), &sdk.DescribeRegistryInput{})
 		var api smithy.APIError
 		if !errors.As(err, &api) {
-			t.Fatalf("%s: %v", exceptions[code].name, err)
+			t.Fatalf("%s: %v", exceptions[code].Name, err)
 		}
-		if api.ErrorCode() != exceptions[code].name || api.ErrorMessage() != "what the caller may know" {
+		if api.ErrorCode() != exceptions[code].Name || api.ErrorMessage() != "what the caller may know" {
 			t.Errorf("code %d arrives as %v", code, api)
 		}
-		entry := sdk.TypeRegistry.Entries["com.amazonaws.ecr#"+exceptions[code].name]
+		entry := sdk.TypeRegistry.Entries["com.amazonaws.ecr#"+exceptions[code].Name]
 		if entry != nil && reflect.TypeOf(api) != reflect.TypeOf(entry.New()) {
-			t.Errorf("%s arrives as %T", exceptions[code].name, api)
+			t.Errorf("%s arrives as %T", exceptions[code].Name, api)
 		}
-		if !strings.Contains(err.Error(), fmt.Sprintf("StatusCode: %d, RequestID: req-7", exceptions[code].status)) {
+		if !strings.Contains(err.Error(), fmt.Sprintf("StatusCode: %d, RequestID: req-7", exceptions[code].Status)) {
 			t.Errorf("%v", err)
 		}
 	}
@@ -152,7 +153,7 @@ func TestInternalErrorsStayInside(t *testing.T) {
 	} {
 		var log bytes.Buffer
 		w := httptest.NewRecorder()
-		edge(t, &log).Error(w, "req-9", err)
+		edge(t, &log).Error(w, ecr.Caller{RequestID: "req-9"}, err)
 		if w.Code != 500 || !strings.Contains(w.Body.String(), `"__type":"ServerException"`) || strings.Contains(w.Body.String(), "disk") {
 			t.Errorf("answer %d %s", w.Code, w.Body)
 		}
@@ -214,16 +215,13 @@ func TestEveryOperation(t *testing.T) {
 		t.Error("notBuilt is not sorted")
 	}
 	for _, name := range all {
-		_, served := s.ops[name]
+		served := s.Serves(name)
 		if missing := slices.Contains(notBuilt[:], name); served == missing {
 			t.Errorf("%s: served %v, missing %v", name, served, missing)
 		}
 	}
-	if got := len(s.ops) + len(notBuilt); got != len(all) {
+	if got := len(s.rpc.Operations()) + len(notBuilt); got != len(all) {
 		t.Errorf("%d operations in the tables, %d in the SDK", got, len(all))
-	}
-	if len(s.ops) != len(s.handlers()) {
-		t.Error("an operation stands twice in the table")
 	}
 }
 
@@ -283,16 +281,12 @@ the service ` + "`ecr`" + `. Of ECR's %d operations this version serves %d.
 `
 
 func apiTable(s *Server) []byte {
-	names := slices.Clone(notBuilt[:])
-	for name := range s.ops {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(slices.Values(append(s.rpc.Operations(), notBuilt[:]...)))
 	var b bytes.Buffer
-	fmt.Fprintf(&b, apiHead, len(names), len(s.ops))
+	fmt.Fprintf(&b, apiHead, len(names), len(s.rpc.Operations()))
 	for _, name := range names {
 		state := "not built yet"
-		if s.ops[name] != nil {
+		if s.Serves(name) {
 			state = "served"
 		}
 		fmt.Fprintf(&b, "| %s | %s |\n", name, state)

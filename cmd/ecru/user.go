@@ -63,7 +63,7 @@ func newUser() *cobra.Command {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 			fmt.Fprintln(w, "NAME\tARN\tCREATED")
 			for after := ""; ; {
-				page, err := id.List(ctx, c, identity.User, after, 1000)
+				page, err := id.List(ctx, c, identity.User, "", after, 1000)
 				if err != nil {
 					return err
 				}

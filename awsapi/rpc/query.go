@@ -1,0 +1,57 @@
+package rpc
+
+import "github.com/ecruhq/ecru/ecr"
+
+// QueryExceptions are the failures of the services that speak the query
+// protocol, IAM and STS, by their codes on the wire (IAM and STS API, "Common
+// Errors" and the errors of the operations). What only the registry can answer
+// has the codes of ECR.
+var QueryExceptions = Exceptions{
+	ecr.Internal:                    {"ServiceFailure", 500},
+	ecr.AccessDenied:                {"AccessDenied", 403},
+	ecr.InvalidParameter:            {"InvalidInput", 400},
+	ecr.Validation:                  {"ValidationError", 400},
+	ecr.RepositoryNotFound:          {"NoSuchEntity", 404},
+	ecr.RepositoryAlreadyExists:     {"EntityAlreadyExists", 409},
+	ecr.RepositoryNotEmpty:          {"DeleteConflict", 409},
+	ecr.RepositoryPolicyNotFound:    {"NoSuchEntity", 404},
+	ecr.RegistryPolicyNotFound:      {"NoSuchEntity", 404},
+	ecr.LifecyclePolicyNotFound:     {"NoSuchEntity", 404},
+	ecr.ImageNotFound:               {"NoSuchEntity", 404},
+	ecr.ImageAlreadyExists:          {"EntityAlreadyExists", 409},
+	ecr.ImageTagAlreadyExists:       {"EntityAlreadyExists", 409},
+	ecr.ImageDigestDoesNotMatch:     {"InvalidInput", 400},
+	ecr.InvalidManifest:             {"InvalidInput", 400},
+	ecr.LayersNotFound:              {"NoSuchEntity", 404},
+	ecr.ReferencedImagesNotFound:    {"NoSuchEntity", 404},
+	ecr.LayerInaccessible:           {"NoSuchEntity", 404},
+	ecr.LayerAlreadyExists:          {"EntityAlreadyExists", 409},
+	ecr.LayerReferenced:             {"DeleteConflict", 409},
+	ecr.LayerPartTooSmall:           {"InvalidInput", 400},
+	ecr.InvalidLayer:                {"InvalidInput", 400},
+	ecr.InvalidLayerPart:            {"InvalidInput", 400},
+	ecr.EmptyUpload:                 {"InvalidInput", 400},
+	ecr.UploadNotFound:              {"NoSuchEntity", 404},
+	ecr.LimitExceeded:               {"LimitExceeded", 409},
+	ecr.InvalidTagParameter:         {"InvalidInput", 400},
+	ecr.TooManyTags:                 {"LimitExceeded", 409},
+	ecr.TemplateAlreadyExists:       {"EntityAlreadyExists", 409},
+	ecr.TemplateNotFound:            {"NoSuchEntity", 404},
+	ecr.ExclusionAlreadyExists:      {"EntityAlreadyExists", 409},
+	ecr.ExclusionNotFound:           {"NoSuchEntity", 404},
+	ecr.NoSuchEntity:                {"NoSuchEntity", 404},
+	ecr.EntityAlreadyExists:         {"EntityAlreadyExists", 409},
+	ecr.DeleteConflict:              {"DeleteConflict", 409},
+	ecr.MalformedPolicy:             {"MalformedPolicyDocument", 400},
+	ecr.PackedPolicyTooLarge:        {"PackedPolicyTooLarge", 400},
+	ecr.InvalidIdentityToken:        {"InvalidIdentityToken", 400},
+	ecr.IdentityProviderUnreachable: {"IDPCommunicationError", 400},
+	ecr.InvalidMessage:              {"InvalidAuthorizationMessageException", 400},
+	ecr.Throttled:                   {"Throttling", 400},
+	ecr.NotAuthenticated:            {"MissingAuthenticationToken", 403},
+	ecr.BadCredentials:              {"InvalidClientTokenId", 403},
+	ecr.InvalidSignature:            {"SignatureDoesNotMatch", 403},
+	ecr.ExpiredCredentials:          {"ExpiredToken", 403},
+	ecr.UnknownOperation:            {"InvalidAction", 400},
+	ecr.Unavailable:                 {"ServiceUnavailable", 503},
+}

@@ -35,7 +35,6 @@ const (
 	maxKeys      = 100 // of an issuer
 	maxRedirects = 3
 	minRSA       = 2048
-	maxRSA       = 8192
 )
 
 // A KeySet is the public keys of an issuer (RFC 7517). The zero KeySet has none.
@@ -57,7 +56,7 @@ func ParseKeySet(document []byte) (KeySet, error) {
 	}
 	var out KeySet
 	for _, raw := range set.Keys {
-		var secret struct{ D, K json.RawMessage }
+		var secret struct{ D, K json.RawMessage } // go-jose would check it, at any cost
 		var k jose.JSONWebKey
 		if json.Unmarshal(raw, &secret) == nil && secret.D == nil && secret.K == nil && k.UnmarshalJSON(raw) == nil && verifies(&k) {
 			out.keys = append(out.keys, k)
@@ -76,7 +75,7 @@ func verifies(k *jose.JSONWebKey) bool {
 	}
 	switch key := k.Key.(type) {
 	case *rsa.PublicKey:
-		return key.N.BitLen() >= minRSA && key.N.BitLen() <= maxRSA
+		return key.N.BitLen() >= minRSA // go-jose bounds it from above
 	case *ecdsa.PublicKey, ed25519.PublicKey:
 		return true
 	}
@@ -264,34 +263,30 @@ func (w *WebIdentities) get(ctx context.Context, target string, iss issuer) ([]b
 	return b, err
 }
 
-// pinned returns a check of a connection: the host's certificate must be one of
-// the thumbprints, or be signed by one, over others perhaps. A certificate that
-// is only sent along proves nothing. One that was left out of what is sent, as
-// roots are, is looked for in the usual roots.
+// pinned returns a check of a connection: by the usual roots, and where those do
+// not know the host's certificate by the thumbprints (IAM user guide, "Obtain
+// the thumbprint for an OpenID Connect identity provider"): one of them must be
+// the certificate's, or that of one that signed it, over others perhaps. A
+// certificate that is only sent along proves nothing.
 func (w *WebIdentities) pinned(host string, thumbprints []string) func(tls.ConnectionState) error {
-	trusted := func(c *x509.Certificate) bool {
-		sum := sha1.Sum(c.Raw)
-		return slices.Contains(thumbprints, hex.EncodeToString(sum[:]))
-	}
 	return func(s tls.ConnectionState) error {
-		opts := x509.VerifyOptions{DNSName: host, CurrentTime: w.opt.Now(), Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool()}
-		for _, c := range s.PeerCertificates {
-			if trusted(c) {
-				opts.Roots.AddCert(c)
-			}
+		opts := x509.VerifyOptions{DNSName: host, CurrentTime: w.opt.Now(), Roots: w.opt.RootCAs, Intermediates: x509.NewCertPool()}
+		for _, c := range s.PeerCertificates[1:] {
 			opts.Intermediates.AddCert(c)
 		}
-		_, err := s.PeerCertificates[0].Verify(opts)
-		if !errors.As(err, new(x509.UnknownAuthorityError)) {
-			return err
+		if _, err := s.PeerCertificates[0].Verify(opts); err == nil {
+			return nil
 		}
-		opts.Roots = w.opt.RootCAs
-		chains, _ := s.PeerCertificates[0].Verify(opts)
-		for _, chain := range chains {
-			if slices.ContainsFunc(chain, trusted) {
-				return nil
+		opts.Roots = x509.NewCertPool()
+		for _, c := range s.PeerCertificates {
+			if sum := sha1.Sum(c.Raw); slices.Contains(thumbprints, hex.EncodeToString(sum[:])) {
+				opts.Roots.AddCert(c)
 			}
 		}
-		return errThumbprint
+		_, err := s.PeerCertificates[0].Verify(opts)
+		if errors.As(err, new(x509.UnknownAuthorityError)) {
+			return errThumbprint
+		}
+		return err
 	}
 }

@@ -85,7 +85,7 @@ func (h *handler) query(w *recorder, r *http.Request, id string, start time.Time
 	case err != nil:
 	case s.unsigned != nil && s.unsigned(action):
 		c = h.auth.Anonymous(r, id)
-		c.Call = &ecr.Call{Service: s.source, Name: action}
+		c.Call = &ecr.Call{Service: s.source, Name: action, Region: h.region}
 	default:
 		c, _, err = h.identifyAPI(r, body, s, action, id)
 	}
@@ -134,7 +134,7 @@ func (h *handler) read(w *recorder, r *http.Request, service string, limit int64
 func (h *handler) identifyAPI(r *http.Request, body []byte, s service, action, id string) (ecr.Caller, []byte, error) {
 	c, err := h.auth.API(r, body, s.name, id)
 	c.RequestID = id
-	c.Call = &ecr.Call{Service: s.source}
+	c.Call = &ecr.Call{Service: s.source, Region: h.region}
 	if s.Serves(action) {
 		c.Call.Name = action
 	}
@@ -185,7 +185,7 @@ func read(src io.Reader, length, limit int64) ([]byte, error) {
 // otherService answers for services that Ecru does not have, in the form of
 // the protocol that the request has: AWS JSON, Smithy RPC v2 CBOR, or query.
 func (h *handler) otherService(w http.ResponseWriter, r *http.Request, id string) {
-	const message = "This server has the APIs of Amazon ECR, IAM and STS, and no other service's. Check --endpoint-url and AWS_ENDPOINT_URL."
+	const message = "This server has the APIs of Amazon ECR, IAM, STS and CloudTrail, and no other service's. Check --endpoint-url and AWS_ENDPOINT_URL."
 	if r.Header.Get("X-Amz-Target") != "" {
 		h.services[ecrapi.TargetPrefix].Error(w, ecr.Caller{RequestID: id}, ecr.Errorf(ecr.UnknownOperation, message))
 		return

@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/ecruhq/ecru/authn"
 	"github.com/ecruhq/ecru/registry"
 )
 
@@ -51,6 +53,14 @@ type Config struct {
 	LinkTTL       time.Duration
 	PullFlush     time.Duration
 
+	AuditMaxAge   time.Duration
+	AuditMaxBytes Bytes
+	AuditLog      string
+	AuditLogSize  Bytes
+	AuditLogFiles int
+
+	OIDCKeys []string
+
 	MaxRepositories int64
 	MaxImages       int64
 	MaxTags         int64
@@ -88,6 +98,14 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.UploadTTL, "upload-ttl", times.Upload, "how long an upload may rest between two requests")
 	f.DurationVar(&c.LinkTTL, "link-ttl", times.Link, "how long a link of GetDownloadUrlForLayer is good")
 	f.DurationVar(&c.PullFlush, "pull-flush", times.Pulls, "how often counted pulls are written")
+	f.DurationVar(&c.AuditMaxAge, "audit-max-age", 90*24*time.Hour, "how long audit records, and events, are kept; 0 means for ever")
+	c.AuditMaxBytes = 10 << 30
+	f.Var(&c.AuditMaxBytes, "audit-max-size", "size of the audit records that are kept, without indexes; 0 means without bound")
+	f.StringVar(&c.AuditLog, "audit-log", "", "file that sealed audit records are written to as well, one JSON object a line; empty means none")
+	c.AuditLogSize = 100 << 20
+	f.Var(&c.AuditLogSize, "audit-log-size", "size from which that file is renamed and another begun")
+	f.IntVar(&c.AuditLogFiles, "audit-log-files", 10, "renamed files that are kept; 0 means all")
+	f.StringSliceVar(&c.OIDCKeys, "oidc-keys", nil, "keys of OIDC issuers that this server cannot reach, each as ISSUER-URL=FILE with a JWKS document")
 	f.Int64Var(&c.MaxRepositories, "max-repositories", limits.Repositories, "repositories in an account")
 	f.Int64Var(&c.MaxImages, "max-images-per-repository", limits.ImagesPerRepository, "images in a repository")
 	f.Int64Var(&c.MaxTags, "max-tags-per-image", limits.TagsPerImage, "tags on an image")
@@ -127,6 +145,9 @@ func (c *Config) check() error {
 	}
 	if err := c.checkNumbers(); err != nil {
 		return err
+	}
+	if c.AuditMaxAge < 0 || c.AuditLogFiles < 0 {
+		return fmt.Errorf("audit-max-age and audit-log-files: must not be less than 0")
 	}
 	if c.TrashDelay < c.LinkTTL {
 		return fmt.Errorf("trash-delay: must be at least link-ttl (%s), or links break while they are good", c.LinkTTL)
@@ -178,13 +199,32 @@ func (c *Config) checkNumbers() error {
 		name  string
 		value int64
 	}{
-		{"max-repositories", c.MaxRepositories}, {"max-images-per-repository", c.MaxImages}, {"max-tags-per-image", c.MaxTags}, {"max-layer-size", int64(c.MaxLayer)},
+		{"audit-log-size", int64(c.AuditLogSize)}, {"max-repositories", c.MaxRepositories}, {"max-images-per-repository", c.MaxImages}, {"max-tags-per-image", c.MaxTags}, {"max-layer-size", int64(c.MaxLayer)},
 	} {
 		if n.value <= 0 {
 			return fmt.Errorf("%s: must be more than 0", n.name)
 		}
 	}
 	return nil
+}
+
+// issuerKeys reads the keys of issuers that cannot be reached.
+func (c *Config) issuerKeys() (map[string]authn.KeySet, error) {
+	out := map[string]authn.KeySet{}
+	for _, setting := range c.OIDCKeys {
+		issuer, path, ok := strings.Cut(setting, "=")
+		if !ok || !strings.HasPrefix(issuer, "https://") {
+			return nil, fmt.Errorf("oidc-keys: %q is not ISSUER-URL=FILE, such as https://oidc.example.com=/etc/ecru/jwks.json", setting)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("oidc-keys: %w", err)
+		}
+		if out[issuer], err = authn.ParseKeySet(b); err != nil {
+			return nil, fmt.Errorf("oidc-keys: %s: %w", path, err)
+		}
+	}
+	return out, nil
 }
 
 func (c *Config) proxies() (out []netip.Prefix, err error) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecruhq/ecru/audit"
 	"github.com/ecruhq/ecru/blob/disk"
 	"github.com/ecruhq/ecru/identity"
 	"github.com/ecruhq/ecru/meta"
@@ -23,10 +24,11 @@ type Core struct {
 	Blobs    *disk.Store
 	Registry *registry.Registry
 	Identity *identity.Identity
+	Audit    *audit.Log
 }
 
 // OpenIdentity opens the database of a data folder alone; a server may be
-// using it at the same time. Only Identity and DB are set.
+// using it at the same time. Only Identity, Audit and DB are set.
 func (c *Config) OpenIdentity(ctx context.Context) (*Core, error) {
 	return c.openDB(ctx, false, slog.New(slog.DiscardHandler))
 }
@@ -47,7 +49,13 @@ func (c *Config) openDB(ctx context.Context, create bool, log *slog.Logger) (*Co
 	if err != nil {
 		return nil, err
 	}
-	return &Core{DB: db, Identity: identity.New(db, keys, c.Region, time.Now)}, nil
+	core := &Core{DB: db, Identity: identity.New(db, keys, c.Region, time.Now)}
+	cfg := audit.Config{Region: c.Region, MaxAge: c.AuditMaxAge, MaxBytes: int64(c.AuditMaxBytes), Now: time.Now, Log: log}
+	if c.AuditLog != "" {
+		cfg.Sink = &audit.Sink{Path: c.AuditLog, Size: int64(c.AuditLogSize), Files: c.AuditLogFiles}
+	}
+	core.Audit = audit.New(db, core.Identity, keys, cfg)
+	return core, nil
 }
 
 // Open opens the stores of a data folder. With readOnly a server may be using

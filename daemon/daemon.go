@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ecruhq/ecru/authn"
+	cloudtrailapi "github.com/ecruhq/ecru/awsapi/cloudtrail"
 	ecrapi "github.com/ecruhq/ecru/awsapi/ecr"
 	iamapi "github.com/ecruhq/ecru/awsapi/iam"
 	stsapi "github.com/ecruhq/ecru/awsapi/sts"
@@ -160,13 +161,17 @@ func (s *Server) wire() (err error) {
 	if err != nil {
 		return err
 	}
-	h := &handler{obs: &observer{s.metrics, s.log, s.cfg.AccessLog}, idle: s.cfg.IdleTimeout, prefix: newPrefix(), log: s.log}
+	h := &handler{obs: &observer{m: s.metrics, log: s.log, access: s.cfg.AccessLog, trail: s.core.Audit}, region: s.cfg.Region, idle: s.cfg.IdleTimeout, prefix: newPrefix(), log: s.log}
 	h.auth = authn.New(s.core.Identity, authn.Options{Region: s.cfg.Region, Now: time.Now, TrustedProxies: proxies})
-	s.web = webIdentities{authn.NewWebIdentities(authn.WebIdentityOptions{Now: time.Now, Log: s.log})}
+	issuers, err := s.cfg.issuerKeys()
+	if err != nil {
+		return err
+	}
+	s.web = webIdentities{authn.NewWebIdentities(authn.WebIdentityOptions{Now: time.Now, Log: s.log, StaticKeys: issuers})}
 	if h.services, err = s.services(); err != nil {
 		return err
 	}
-	h.oci = ociapi.New(s.core.Registry, h.identify, ociapi.Options{DefaultAccount: s.cfg.Account, Idle: s.cfg.IdleTimeout, Log: s.log, Observe: h.obs.observe})
+	h.oci = ociapi.New(s.core.Registry, h.identify, ociapi.Options{DefaultAccount: s.cfg.Account, Idle: s.cfg.IdleTimeout, Log: s.log, Deny: s.core.Identity.EncodeDenial, Observe: h.obs.observe})
 	h.checks = []check{
 		{"database", s.core.DB.Check},
 		{"blobs", func(ctx context.Context) error { return checkBlobs(ctx, s.core.Blobs) }},
@@ -188,12 +193,16 @@ func (s *Server) services() (map[string]service, error) {
 	ecrEdge, ecrErr := ecrapi.New(s.core.Registry, id, s.cfg.ExternalURL, s.log)
 	iamEdge, iamErr := iamapi.New(id, s.log)
 	stsEdge, stsErr := stsapi.New(id, s.web, s.log)
+	trailEdge, trailErr := cloudtrailapi.New(s.core.Audit, id, s.log)
 	form := func(string) int64 { return formLimit }
+	trail := service{edge: trailEdge, name: "cloudtrail", source: cloudtrailapi.Source, maxBody: form}
 	return map[string]service{
-		ecrapi.TargetPrefix: {edge: ecrEdge, name: "ecr", source: ecrapi.Source, maxBody: ecrapi.MaxBody},
-		iamapi.Version:      {edge: iamEdge, name: "iam", source: iamapi.Source, maxBody: form},
-		stsapi.Version:      {edge: stsEdge, name: "sts", source: stsapi.Source, maxBody: form, unsigned: stsapi.Unsigned},
-	}, errors.Join(ecrErr, iamErr, stsErr)
+		ecrapi.TargetPrefix:        {edge: ecrEdge, name: "ecr", source: ecrapi.Source, maxBody: ecrapi.MaxBody},
+		iamapi.Version:             {edge: iamEdge, name: "iam", source: iamapi.Source, maxBody: form},
+		cloudtrailapi.TargetPrefix: trail,
+		cloudtrailapi.ShortTarget:  trail,
+		stsapi.Version:             {edge: stsEdge, name: "sts", source: stsapi.Source, maxBody: form, unsigned: stsapi.Unsigned},
+	}, errors.Join(ecrErr, iamErr, stsErr, trailErr)
 }
 
 // checkBlobs makes an object and gives it up.
@@ -246,6 +255,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	defer stopWorkers()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.gc.Run(workers) })
+	wg.Go(func() { s.core.Audit.Run(workers) })
 	if s.certificate != nil {
 		wg.Go(func() {
 			job.Every(workers, s.log, "certificate", certCheck, func(context.Context) error { return s.certificate.reload() })

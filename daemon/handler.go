@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ecruhq/ecru/authn"
+	ecrapi "github.com/ecruhq/ecru/awsapi/ecr"
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/ociapi"
 )
@@ -27,6 +28,7 @@ type handler struct {
 	// protocol's Version.
 	services map[string]service
 	obs      *observer
+	region   string
 	idle     time.Duration
 
 	prefix  [8]byte
@@ -67,6 +69,7 @@ func (h *handler) identify(r *http.Request) (ecr.Caller, error) {
 	id := h.requestID()
 	c, err := h.auth.Registry(r, id)
 	c.RequestID = id
+	c.Call = &ecr.Call{Service: ecrapi.Source, Region: h.region, Registry: true}
 	return c, err
 }
 

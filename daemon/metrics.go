@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/ecruhq/ecru/audit"
 	"github.com/ecruhq/ecru/ecr"
 )
 
@@ -106,10 +108,29 @@ type observer struct {
 	m      *metrics
 	log    *slog.Logger
 	access bool
+	trail  *audit.Log
+
+	rootUsed   atomic.Int64 // calls since the last warning
+	rootWarned atomic.Int64 // when that was, in seconds since 1970
+}
+
+// rootUse warns of calls of a root user, which is for setting up: at most once
+// a minute. The audit trail has each.
+func (o *observer) rootUse(c ecr.Caller, kind string) {
+	n, now, last := o.rootUsed.Add(1), time.Now().Unix(), o.rootWarned.Load()
+	if now-last < 60 || !o.rootWarned.CompareAndSwap(last, now) {
+		return
+	}
+	o.rootUsed.Add(-n)
+	o.log.Warn("the root user is in use; make a user or a role for everyday work", "calls", n, "last", kind, "account", c.Account, "request_id", c.RequestID)
 }
 
 func (o *observer) observe(w http.ResponseWriter, r *http.Request, kind string, c ecr.Caller, start time.Time) {
 	rec := w.(*recorder)
+	o.trail.Observe(r.Context(), c)
+	if c.Principal != nil && c.Root {
+		o.rootUse(c, kind)
+	}
 	took := time.Since(start)
 	o.m.requests.WithLabelValues(kind, strconv.Itoa(max(rec.status, 200))).Inc()
 	o.m.duration.WithLabelValues(kind).Observe(took.Seconds())

@@ -7,16 +7,27 @@ import "strings"
 type Call struct {
 	Service string // ecr.amazonaws.com
 	Name    string // of the operation of the API: PutImage
+	Region  string
 	// Parameters are the call's input, a JSON object without secrets; nil
-	// where Repository, Digest and Tag say it all.
-	Parameters  []byte
-	Repository  RepositoryID // the account may be empty: the caller's own
-	Digest, Tag string
+	// where Repository, Digest, Tag and Layer say it all.
+	Parameters         []byte
+	Repository         RepositoryID // the account may be empty: the caller's own
+	Digest, Tag, Layer string
+	Registry           bool // the call is one of OCI Distribution
 	// Code and Message are of the error that was answered, if one was.
 	Code, Message string
-	// Recorded says that the event log has the call, and with it its outcome.
-	Recorded bool
+	// Recorded says which outcome the event log has with the call.
+	Recorded Recorded
 }
+
+// Recorded is what the event log has of a call.
+type Recorded int
+
+const (
+	NotRecorded    Recorded = iota
+	RecordedChange          // with what it changed; void if the call fails after all
+	RecordedDenial
+)
 
 // ReadOnly reports whether an operation only reads, from its name as all AWS
 // services form them.
@@ -30,4 +41,9 @@ func (c *Call) ReadOnly() bool {
 }
 
 // Fail notes the error that a call is answered with.
-func (c *Call) Fail(code, message string) { c.Code, c.Message = code, message }
+func (c *Call) Fail(code, message string) {
+	if code == "AccessDeniedException" {
+		code = "AccessDenied" // as CloudTrail has it
+	}
+	c.Code, c.Message = code, message
+}

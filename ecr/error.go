@@ -50,6 +50,7 @@ const (
 	PackedPolicyTooLarge
 	InvalidIdentityToken
 	IdentityProviderUnreachable
+	InvalidToken   // of a page
 	InvalidMessage // no encoded authorization message of this server
 	Throttled
 	NotAuthenticated // no credentials

@@ -20,6 +20,7 @@ const (
 	IdentityChanged   EventType = "IdentityChanged"
 	SessionStarted    EventType = "SessionStarted"
 	CallDenied        EventType = "CallDenied"
+	CallMade          EventType = "CallMade" // one that changed nothing
 )
 
 // An Event is one entry of the event log. It is written in the transaction of
@@ -37,4 +38,9 @@ type Event struct {
 	UserAgent  string
 	RequestID  string
 	Code       string // error code of a denied call, else ""
+
+	// Of an event that is being written: who calls, for the audit trail, and
+	// how many calls like this one it stands for (0 means one).
+	Caller Caller
+	Count  int
 }

@@ -207,6 +207,9 @@ func (r *Request) values(key string) []string {
 	p := r.Principal
 	switch key {
 	case "aws:principalarn":
+		if p.RoleARN != "" {
+			return []string{p.RoleARN}
+		}
 		return []string{p.ARN}
 	case "aws:principalaccount":
 		return []string{p.Account}

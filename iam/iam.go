@@ -12,6 +12,8 @@ type Principal struct {
 	Name    string
 	Root    bool // the account's root user: the only implicit allow, in its own account
 	Tags    map[string]string
+	// RoleARN is the ARN of the role of a role session, else "".
+	RoleARN string
 	// Federated is the ARN of the OIDC provider that vouches for a principal
 	// that is nobody yet, before it assumes a role; no other name is its.
 	Federated string

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ecruhq/ecru/internal/strictjson"
@@ -20,13 +21,15 @@ const (
 type Policy struct {
 	Version    string
 	ID         string
+	Name       string // what Named gave it
 	statements []statement
 }
 
 // A statement is one statement of a policy, compiled.
 type statement struct {
-	sid   string
-	index int
+	sid    string
+	index  int
+	policy *string // the policy's Name
 	deny  bool
 
 	principals   *principals // nil if the element is absent
@@ -40,9 +43,21 @@ type statement struct {
 
 // A StatementInfo tells which statement one is.
 type StatementInfo struct {
+	Policy string // the policy's Name
 	Index  int // from 0
 	Sid    string
 	Effect string // Allow or Deny
+}
+
+// Named returns p under a name, which decisions tell with its statements.
+func (p *Policy) Named(name string) *Policy {
+	named := *p
+	named.Name = name
+	named.statements = slices.Clone(p.statements)
+	for i := range named.statements {
+		named.statements[i].policy = &named.Name
+	}
+	return &named
 }
 
 // Statements lists the statements of p, in order.
@@ -55,7 +70,7 @@ func (p *Policy) Statements() []StatementInfo {
 }
 
 func (s *statement) info() StatementInfo {
-	i := StatementInfo{Index: s.index, Sid: s.sid, Effect: "Allow"}
+	i := StatementInfo{Policy: *s.policy, Index: s.index, Sid: s.sid, Effect: "Allow"}
 	if s.deny {
 		i.Effect = "Deny"
 	}
@@ -104,7 +119,7 @@ func Parse(doc []byte, k Kind) (*Policy, error) {
 		if err != nil {
 			return nil, fmt.Errorf("statement %d: %w", i, err)
 		}
-		s.index = i
+		s.index, s.policy = i, &p.Name
 		p.statements = append(p.statements, *s)
 	}
 	return p, nil

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/iam"
 	"github.com/ecruhq/ecru/meta"
@@ -183,7 +185,7 @@ func policiesOf(tx *meta.Tx, e meta.Principal) (out []*iam.Policy, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("policy %s of %s %s: %w", d.Name, e.Kind, e.Name, err)
 		}
-		out = append(out, policy)
+		out = append(out, policy.Named("inline policy "+d.Name+" of "+e.Kind+" "+e.Name))
 	}
 	attached, err := tx.Attachments(e.Row)
 	if err != nil {
@@ -202,7 +204,7 @@ func policiesOf(tx *meta.Tx, e meta.Principal) (out []*iam.Policy, err error) {
 // managed compiles a managed policy: AWS's, or one of the account.
 func managed(tx *meta.Tx, account, policy string) (*iam.Policy, error) {
 	if p, ok := iam.Managed(policy); ok {
-		return p, nil
+		return p.Named(policy), nil
 	}
 	if !strings.HasPrefix(policy, "arn:aws:iam::"+account+":policy/") {
 		return nil, noPolicy(policy)
@@ -214,7 +216,11 @@ func managed(tx *meta.Tx, account, policy string) (*iam.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return iam.Parse([]byte(document), iam.Identity)
+	p, err := iam.Parse([]byte(document), iam.Identity)
+	if err != nil {
+		return nil, err
+	}
+	return p.Named(policy), nil
 }
 
 // update is the door to a write: it decides, runs fn and appends the event in
@@ -269,6 +275,16 @@ func (i *Identity) decide(tx *meta.Tx, c ecr.Caller, action, account string, fin
 	return nil
 }
 
+// Authorize asks whether a caller may do an action in its own account, and
+// records a denial. Errors: NotAuthenticated, AccessDenied.
+func (i *Identity) Authorize(ctx context.Context, c ecr.Caller, action, resource string) error {
+	account := ""
+	if c.Principal != nil {
+		account = c.Account
+	}
+	return i.denied(ctx, c, action, account, i.allow(c, action, account, resource))
+}
+
 func (i *Identity) allow(c ecr.Caller, action, account, resource string) error {
 	if c.Principal == nil {
 		return ecr.Errorf(ecr.NotAuthenticated, "Not Authorized")
@@ -304,6 +320,9 @@ func (i *Identity) denied(ctx context.Context, c ecr.Caller, action, account str
 	if !errors.As(err, &e) || e.Code != ecr.AccessDenied {
 		return err
 	}
+	if c.Call != nil {
+		c.Call.Message = e.Message
+	}
 	event := i.event(c, ecr.CallDenied, action, account)
 	event.Code = "AccessDenied"
 	if err := i.db.Update(ctx, func(tx *meta.Tx) error { return tx.Append(event) }); err != nil {
@@ -313,8 +332,15 @@ func (i *Identity) denied(ctx context.Context, c ecr.Caller, action, account str
 }
 
 func (i *Identity) event(c ecr.Caller, t ecr.EventType, action, account string) ecr.Event {
+	if c.Call == nil { // a command on this machine, or the server's start
+		service, name, _ := strings.Cut(action, ":")
+		c.Call = &ecr.Call{Service: service + ".amazonaws.com", Name: name, Region: i.region}
+		if c.RequestID == "" {
+			c.RequestID = uuid.NewString()
+		}
+	}
 	e := ecr.Event{At: i.now(), Type: t, Action: action, Repository: ecr.RepositoryID{Account: account},
-		Principal: c.ARN, UserAgent: c.UserAgent, RequestID: c.RequestID}
+		Principal: c.ARN, UserAgent: c.UserAgent, RequestID: c.RequestID, Caller: c}
 	if c.SourceIP.IsValid() {
 		e.SourceIP = c.SourceIP.String()
 	}

@@ -4,9 +4,11 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -139,3 +141,46 @@ const (
 	idAlphabet     = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 	base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 )
+
+// A Signer authenticates records of one purpose: HMAC-SHA256, the key's ID in
+// front.
+type Signer struct {
+	ids  [][4]byte
+	keys [][]byte
+}
+
+// Signer returns the signer of a purpose. The newest key signs, all verify.
+func (k *Keyring) Signer(purpose string) *Signer {
+	s := new(Signer)
+	for i := range k.keys {
+		s.ids = append(s.ids, k.keys[i].id)
+		s.keys = append(s.keys, k.keys[i].derive(purpose, keyBytes))
+	}
+	return s
+}
+
+// Sign returns the code of parts, in this order and with these bounds.
+func (s *Signer) Sign(parts ...[]byte) []byte { return s.sign(0, parts) }
+
+func (s *Signer) sign(key int, parts [][]byte) []byte {
+	h := hmac.New(sha256.New, s.keys[key])
+	for _, p := range parts {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p))))
+		h.Write(p)
+	}
+	return h.Sum(append([]byte(nil), s.ids[key][:]...))
+}
+
+// Verify reports whether code is what Sign returned for parts, with one of the
+// keys.
+func (s *Signer) Verify(code []byte, parts ...[]byte) bool {
+	if len(code) != 4+sha256.Size {
+		return false
+	}
+	for i, id := range s.ids {
+		if [4]byte(code) == id {
+			return hmac.Equal(code, s.sign(i, parts))
+		}
+	}
+	return false
+}

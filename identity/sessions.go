@@ -380,6 +380,7 @@ func (s *session) narrow(tx *meta.Tx, e meta.Principal, p *iam.Principal) error 
 	if e.Kind != string(Role) {
 		return nil
 	}
+	p.RoleARN = arn(e)
 	p.ARN, p.ID, p.Name = sessionARN(e, s.Name), e.UniqueID+":"+s.Name, s.Name
 	if len(s.Tags) > 0 {
 		tags := maps.Clone(p.Tags)

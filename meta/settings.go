@@ -134,26 +134,3 @@ func (tx *Tx) DeletePullTimeExclusion(account, arn string) error {
 	}
 	return err
 }
-
-// Append appends an event to the log.
-func (tx *Tx) Append(e ecr.Event) error {
-	_, err := tx.exec(`insert into events (at, type, action, account, repository, digest, tag, principal, source_ip, user_agent, request_id, code)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-		ms(e.At), string(e.Type), e.Action, e.Repository.Account, e.Repository.Name, e.Digest, e.Tag, e.Principal, e.SourceIP, e.UserAgent, e.RequestID, e.Code)
-	return err
-}
-
-// Events returns the events that follow after, in order, limit at most.
-func (tx *Tx) Events(after int64, limit int) (events []ecr.Event, err error) {
-	err = tx.each(func(rs rows) error {
-		var e ecr.Event
-		var t int64
-		err := rs.Scan(&e.ID, &t, (*string)(&e.Type), &e.Action, &e.Repository.Account, &e.Repository.Name, &e.Digest, &e.Tag,
-			&e.Principal, &e.SourceIP, &e.UserAgent, &e.RequestID, &e.Code)
-		e.At = at(t)
-		events = append(events, e)
-		return err
-	}, `select id, at, type, action, account, repository, digest, tag, principal, source_ip, user_agent, request_id, code
-		from events where id > $1 order by id limit $2`, after, limit)
-	return events, err
-}

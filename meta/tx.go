@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/ecruhq/ecru/ecr"
 )
 
 // A Tx is a transaction, good until the function that it was given to returns.
@@ -12,6 +14,8 @@ import (
 type Tx struct {
 	ctx context.Context
 	q   querier
+
+	recorded *ecr.Call // the last one whose record was appended
 }
 
 // querier is a connection with an open transaction.

@@ -59,6 +59,7 @@ var failures = [ecr.NumCodes]failure{
 	ecr.PackedPolicyTooLarge:        {400, "UNSUPPORTED"},
 	ecr.InvalidIdentityToken:        {401, "UNAUTHORIZED"},
 	ecr.IdentityProviderUnreachable: {503, "UNAVAILABLE"},
+	ecr.InvalidToken:                {400, "UNSUPPORTED"},
 	ecr.InvalidMessage:              {400, "UNSUPPORTED"},
 	ecr.Throttled:                   {429, "TOOMANYREQUESTS"},
 	ecr.NotAuthenticated:            {401, "UNAUTHORIZED"},
@@ -79,6 +80,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, c ecr.Caller, err 
 		if route.allow != "" {
 			w.Header().Set("Allow", route.allow)
 		}
+		noteFailure(c, route.code, route.message)
 		writeError(w, r, failure{route.status, route.code}, route.message)
 	case errors.As(err, &known) && known.Code > ecr.Internal && known.Code < ecr.NumCodes:
 		s.failKnown(w, r, c, known)
@@ -88,14 +90,23 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, c ecr.Caller, err 
 			level = slog.LevelDebug // the client has gone
 		}
 		s.opt.Log.Log(r.Context(), level, "request failed", "request_id", c.RequestID, "method", r.Method, "path", r.URL.Path, "error", err)
+		noteFailure(c, failures[ecr.Internal].code, "internal error")
 		writeError(w, r, failures[ecr.Internal], "internal error; the server's log has more under request ID "+c.RequestID)
 	}
 }
 
 func (s *Server) failKnown(w http.ResponseWriter, r *http.Request, c ecr.Caller, e *ecr.Error) {
 	row := failures[e.Code]
+	code := row.code
+	if e.Code == ecr.AccessDenied {
+		code = "AccessDenied"
+	}
+	noteFailure(c, code, e.Message)
 	if e.Err != nil {
 		s.opt.Log.Debug("request refused", "request_id", c.RequestID, "error", e.Err)
+	}
+	if e.Denial != nil && s.opt.Deny != nil {
+		w.Header().Set("X-Ecru-Authorization-Message", s.opt.Deny(e.Denial))
 	}
 	message := e.Message
 	switch e.Code {

@@ -22,6 +22,9 @@ type Options struct {
 	// two minutes.
 	Idle time.Duration
 	Log  *slog.Logger
+	// Deny encodes what a policy refused, for the header
+	// X-Ecru-Authorization-Message; nil: there is no such header.
+	Deny func(*ecr.Denial) string
 	// Observe, if not nil, is told of every request when it has been answered:
 	// its kind, its caller as far as known, and when it began.
 	Observe func(w http.ResponseWriter, r *http.Request, kind string, c ecr.Caller, start time.Time)
@@ -82,12 +85,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req, routeErr := parse(r.Method, r.URL)
+	note(&c, req)
 	if routeErr != nil {
 		s.fail(w, r, c, routeErr)
 		s.observe(w, r, "unknown", c, start)
 		return
 	}
 	account, err := s.account(r.Host)
+	if c.Call != nil {
+		c.Call.Repository.Account = account
+	}
 	if err == nil {
 		err = s.handlers[req.kind](w, r, c, ecr.RepositoryID{Account: account, Name: req.name}, req)
 	}

@@ -179,8 +179,11 @@ func (r *Registry) denied(ctx context.Context, c ecr.Caller, action string, id e
 	if !errors.As(err, &e) || e.Code != ecr.AccessDenied {
 		return err
 	}
+	if c.Call != nil {
+		c.Call.Message = e.Message
+	}
 	event := r.event(c, ecr.CallDenied, action, id)
-	event.Code = "AccessDeniedException"
+	event.Code = "AccessDenied"
 	if err := r.db.Update(ctx, func(tx *meta.Tx) error { return tx.Append(event) }); err != nil {
 		return fmt.Errorf("record a denied call: %w", err)
 	}
@@ -191,7 +194,7 @@ func (r *Registry) denied(ctx context.Context, c ecr.Caller, action string, id e
 func (r *Registry) event(c ecr.Caller, t ecr.EventType, action string, id ecr.RepositoryID) ecr.Event {
 	e := ecr.Event{
 		At: r.now(), Type: t, Action: action, Repository: id,
-		Principal: c.ARN, UserAgent: clean(c.UserAgent, 256), RequestID: clean(c.RequestID, 128),
+		Principal: c.ARN, UserAgent: clean(c.UserAgent, 256), RequestID: clean(c.RequestID, 128), Caller: c,
 	}
 	if c.SourceIP.IsValid() {
 		e.SourceIP = c.SourceIP.String()

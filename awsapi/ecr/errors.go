@@ -48,6 +48,7 @@ var exceptions = rpc.Exceptions{
 	ecr.PackedPolicyTooLarge:        {"InvalidParameterException", 400}, // STS's
 	ecr.InvalidIdentityToken:        {"InvalidParameterException", 400},
 	ecr.IdentityProviderUnreachable: {"InvalidParameterException", 400},
+	ecr.InvalidToken:                {"InvalidParameterException", 400},
 	ecr.InvalidMessage:              {"InvalidParameterException", 400},
 	ecr.Throttled:                   {"ThrottlingException", 400},
 	ecr.NotAuthenticated:            {"MissingAuthenticationTokenException", 403},

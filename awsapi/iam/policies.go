@@ -61,6 +61,7 @@ func (s *Server) policies() []rpc.Handler[ecr.Caller] {
 			return &sdk.ListPolicyTagsOutput{Tags: toTags(p.Tags)}, err
 		}),
 		rpc.Op("ListEntitiesForPolicy", s.listEntitiesForPolicy),
+		rpc.Op("GetAccountAuthorizationDetails", s.getAccountAuthorizationDetails),
 	}
 }
 

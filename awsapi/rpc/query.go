@@ -46,6 +46,7 @@ var QueryExceptions = Exceptions{
 	ecr.PackedPolicyTooLarge:        {"PackedPolicyTooLarge", 400},
 	ecr.InvalidIdentityToken:        {"InvalidIdentityToken", 400},
 	ecr.IdentityProviderUnreachable: {"IDPCommunicationError", 400},
+	ecr.InvalidToken:                {"InvalidInput", 400},
 	ecr.InvalidMessage:              {"InvalidAuthorizationMessageException", 400},
 	ecr.Throttled:                   {"Throttling", 400},
 	ecr.NotAuthenticated:            {"MissingAuthenticationToken", 403},

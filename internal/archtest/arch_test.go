@@ -22,9 +22,9 @@ var floors = [][]string{
 	{"meta", "blob/disk", "blob/mem"},
 	{"job"},
 	{"registry", "identity"},
-	{"gc"},
+	{"gc", "audit"},
 	{"awsapi/rpc"},
-	{"authn", "ociapi", "awsapi/ecr", "awsapi/iam", "awsapi/sts"},
+	{"authn", "ociapi", "awsapi/ecr", "awsapi/iam", "awsapi/sts", "awsapi/cloudtrail"},
 	{"daemon"},
 	{"cmd/ecru"},
 	{"test/harness"},
@@ -37,7 +37,7 @@ var pairs = map[[2]string]string{
 }
 
 // support is imported by tests only; it may import anything.
-var support = []string{"blob/blobtest", "internal/pgtest", "internal/archtest"}
+var support = []string{"blob/blobtest", "authn/authntest", "internal/pgtest", "internal/archtest"}
 
 func floorOf(pkg string) int {
 	return slices.IndexFunc(floors, func(f []string) bool { return slices.Contains(f, pkg) })

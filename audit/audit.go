@@ -1,0 +1,355 @@
+// Package audit is the trail of every call: who, from where, what, allowed or
+// denied. Records come in by the event log, an acknowledged change with its
+// own transaction; they are sealed into a chain in which a record that is
+// changed, moved or gone shows, and kept for a time.
+package audit
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ecruhq/ecru/ecr"
+	"github.com/ecruhq/ecru/identity"
+	"github.com/ecruhq/ecru/meta"
+)
+
+// Config is what a Log must know.
+type Config struct {
+	Region string
+	// MaxAge and MaxBytes bound what is kept; 0 means without bound.
+	MaxAge   time.Duration
+	MaxBytes int64
+	Sink     *Sink // nil: none
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// A Log is the audit trail. Its methods are safe for concurrent use.
+type Log struct {
+	db     *meta.DB
+	id     *identity.Identity
+	signer *identity.Signer
+	cfg    Config
+
+	mu      sync.Mutex
+	pending []*ecr.Event
+	alike   map[like]*ecr.Event // those of pending that stand for several
+}
+
+// New returns the trail over the metadata database.
+func New(db *meta.DB, id *identity.Identity, keys *identity.Keyring, cfg Config) *Log {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Log{db: db, id: id, signer: keys.Signer("audit trail"), cfg: cfg, alike: map[like]*ecr.Event{}}
+}
+
+const (
+	// interval is how often calls are written that changed nothing, and sealed.
+	interval = time.Second
+	// apart is how many calls of one interval have a record each. Of those
+	// that come on top, calls that are alike share one, which counts them.
+	apart = 2000
+	// most is how many records wait to be written; who brings another waits
+	// for them.
+	most = 20_000
+	// batch is how many records are written or sealed in one transaction.
+	batch = 128
+)
+
+// like is what calls have in common that may share a record.
+type like struct {
+	service, name, principal, key, ip, agent, code string
+	repository                                     ecr.RepositoryID
+	digest, tag, layer                             string
+}
+
+// Observe takes note of a call that has been answered, unless the event log
+// has it: one that only read, or failed. It is written within a second; if the
+// process ends before it is lost, which a call that changed something or was
+// denied never is.
+func (l *Log) Observe(ctx context.Context, c ecr.Caller) {
+	call := c.Call
+	if call == nil || call.Name == "" || call.Recorded == ecr.RecordedDenial || call.Recorded == ecr.RecordedChange && call.Code == "" {
+		return
+	}
+	e := l.event(c)
+	l.mu.Lock()
+	if len(l.pending) < apart {
+		l.pending = append(l.pending, e)
+		l.mu.Unlock()
+		return
+	}
+	k := like{call.Service, call.Name, e.Principal, c.AccessKeyID, e.SourceIP, e.UserAgent, e.Code, e.Repository, call.Digest, call.Tag, call.Layer}
+	if first := l.alike[k]; first != nil {
+		first.Count++
+		l.mu.Unlock()
+		return
+	}
+	e.Count = 1
+	l.alike[k] = e
+	l.pending = append(l.pending, e)
+	full := len(l.pending) >= most
+	l.mu.Unlock()
+	if full {
+		if err := l.flush(context.WithoutCancel(ctx)); err != nil {
+			l.cfg.Log.Error("audit records wait: they cannot be written", "error", err)
+		}
+	}
+}
+
+// event is the event of a call that changed nothing.
+func (l *Log) event(c ecr.Caller) *ecr.Event {
+	call := c.Call
+	service, _, _ := strings.Cut(call.Service, ".")
+	e := &ecr.Event{At: l.cfg.Now(), Type: ecr.CallMade, Action: service + ":" + call.Name, Repository: call.Repository,
+		Digest: call.Digest, Tag: call.Tag, UserAgent: clean(c.UserAgent), RequestID: c.RequestID, Code: call.Code, Caller: c}
+	if c.Principal != nil {
+		e.Principal = c.ARN
+		if e.Repository.Account == "" {
+			e.Repository.Account = c.Account
+		}
+	}
+	if c.SourceIP.IsValid() {
+		e.SourceIP = c.SourceIP.String()
+	}
+	return e
+}
+
+// clean makes a request's text fit to be kept.
+func clean(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
+}
+
+// flush writes what is pending to the event log. What cannot be written stays.
+func (l *Log) flush(ctx context.Context) error {
+	l.mu.Lock()
+	list := l.pending
+	l.pending, l.alike = nil, map[like]*ecr.Event{}
+	l.mu.Unlock()
+	for len(list) > 0 {
+		n := min(batch, len(list))
+		err := l.db.Update(ctx, func(tx *meta.Tx) error {
+			for _, e := range list[:n] {
+				if err := tx.Append(*e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			l.mu.Lock()
+			l.pending = append(list, l.pending...)
+			l.mu.Unlock()
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// Run writes, seals and passes on records until ctx ends; what has come in by
+// then is written and sealed last.
+func (l *Log) Run(ctx context.Context) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	last := time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			l.report(l.Settle(context.WithoutCancel(ctx)))
+			return
+		case <-tick.C:
+			l.report(l.Settle(ctx))
+		}
+		if now := l.cfg.Now(); now.Sub(last) > time.Minute {
+			last = now
+			l.report(l.Expire(ctx))
+		}
+	}
+}
+
+func (l *Log) report(err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		l.cfg.Log.Error("the audit trail is behind", "error", err)
+	}
+}
+
+// Settle writes what is pending, seals all that the event log has, and passes
+// it on to the sink.
+func (l *Log) Settle(ctx context.Context) error {
+	if err := l.flush(ctx); err != nil {
+		return fmt.Errorf("write audit records: %w", err)
+	}
+	for {
+		n, err := l.seal(ctx)
+		if err != nil {
+			return fmt.Errorf("seal audit records: %w", err)
+		}
+		if n < batch {
+			break
+		}
+	}
+	if l.cfg.Sink == nil {
+		return nil
+	}
+	return l.cfg.Sink.write(ctx, l.db)
+}
+
+// seal moves records from the event log to the chain and returns how many.
+func (l *Log) seal(ctx context.Context) (n int, err error) {
+	waiting := false
+	err = l.db.ViewOne(ctx, func(tx *meta.Tx) error {
+		list, err := tx.Unsealed(1)
+		waiting = len(list) > 0
+		return err
+	})
+	if err != nil || !waiting {
+		return 0, err
+	}
+	err = l.db.Update(ctx, func(tx *meta.Tx) error {
+		chain, err := l.lock(tx)
+		if err != nil {
+			return err
+		}
+		list, err := tx.Unsealed(batch)
+		if err != nil {
+			return err
+		}
+		for _, u := range list {
+			r, err := l.record(&chain, u.Record)
+			if err != nil {
+				return fmt.Errorf("event %d: %w", u.Event, err)
+			}
+			if err := tx.InsertAuditRecord(r); err != nil {
+				return err
+			}
+		}
+		n = len(list)
+		if n == 0 {
+			return nil
+		}
+		chain.Seal = l.signer.Sign(chainParts(&chain)...)
+		return errors.Join(tx.Sealed(list), tx.PutAuditChain(chain))
+	})
+	return n, err
+}
+
+// genesis stands for the seal of the record before the first.
+const genesis = "genesis"
+
+// lock returns the chain for writing; the first call makes it.
+func (l *Log) lock(tx *meta.Tx) (meta.AuditChain, error) {
+	chain, err := tx.LockAuditChain()
+	if !errors.Is(err, meta.ErrNotFound) {
+		return chain, err
+	}
+	start := meta.AuditChain{First: 1, Before: []byte(genesis), Next: 1, Head: []byte(genesis)}
+	start.Seal = l.signer.Sign(chainParts(&start)...)
+	if err := tx.PutAuditChain(start); err != nil {
+		return start, err
+	}
+	return tx.LockAuditChain()
+}
+
+// chainParts are what the seal of a chain covers.
+func chainParts(c *meta.AuditChain) [][]byte {
+	return [][]byte{[]byte("chain"), number(c.First), c.Before, number(c.Next), c.Head}
+}
+
+// recordParts are what the seal of a record covers.
+func recordParts(before []byte, seq int64, record []byte) [][]byte {
+	return [][]byte{[]byte("record"), before, number(seq), record}
+}
+
+func number(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
+
+// record makes the next record of a chain.
+func (l *Log) record(chain *meta.AuditChain, body []byte) (*meta.AuditRecord, error) {
+	var t ecr.TrailRecord
+	if err := json.Unmarshal(body, &t); err != nil {
+		return nil, err
+	}
+	at, err := time.Parse(time.RFC3339, t.EventTime)
+	if err != nil {
+		return nil, err
+	}
+	r := &meta.AuditRecord{Seq: chain.Next, At: at, Account: t.RecipientAccountID, EventID: t.EventID, Source: t.EventSource, Name: t.EventName,
+		Username: t.Username(), AccessKey: t.UserIdentity.AccessKeyID, ReadOnly: t.ReadOnly, Record: body}
+	if len(t.Resources) > 0 {
+		r.ResourceType, r.Resource = t.Resources[0].Type, t.Resources[0].ARN
+	}
+	r.Seal = l.signer.Sign(recordParts(chain.Head, r.Seq, body)...)
+	chain.Head = r.Seal
+	chain.Next++
+	chain.Bytes += int64(len(body))
+	return r, nil
+}
+
+// Expire deletes the records that are too old or too many, and the events of
+// that age.
+func (l *Log) Expire(ctx context.Context) error {
+	for more := true; more; {
+		err := l.db.Update(ctx, func(tx *meta.Tx) (err error) {
+			more, err = l.expire(tx)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("expire audit records: %w", err)
+		}
+	}
+	if l.cfg.MaxAge == 0 {
+		return nil
+	}
+	for n := int64(batch); n == batch; {
+		err := l.db.Update(ctx, func(tx *meta.Tx) (err error) {
+			n, err = tx.ExpireEvents(l.cfg.Now().Add(-l.cfg.MaxAge), batch)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("expire events: %w", err)
+		}
+	}
+	return nil
+}
+
+// expire deletes the first records of the chain that are due, and reports
+// whether there may be more.
+func (l *Log) expire(tx *meta.Tx) (more bool, err error) {
+	chain, err := tx.LockAuditChain()
+	if errors.Is(err, meta.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	list, err := tx.AuditRecords(chain.First-1, batch)
+	if err != nil {
+		return false, err
+	}
+	n := 0
+	for ; n < len(list); n++ {
+		r := &list[n]
+		old := l.cfg.MaxAge > 0 && r.At.Before(l.cfg.Now().Add(-l.cfg.MaxAge))
+		if !old && (l.cfg.MaxBytes == 0 || chain.Bytes <= l.cfg.MaxBytes) {
+			break
+		}
+		chain.First, chain.Before = r.Seq+1, r.Seal
+		chain.Bytes -= int64(len(r.Record))
+	}
+	if n == 0 {
+		return false, nil
+	}
+	chain.Seal = l.signer.Sign(chainParts(&chain)...)
+	return n == batch, errors.Join(tx.DeleteAuditRecords(chain.First-1), tx.PutAuditChain(chain))
+}

@@ -38,6 +38,8 @@ type Log struct {
 	signer *identity.Signer
 	cfg    Config
 
+	settling sync.Mutex
+
 	mu      sync.Mutex
 	pending []*ecr.Event
 	alike   map[like]*ecr.Event // those of pending that stand for several
@@ -74,6 +76,11 @@ type like struct {
 	digest, tag, layer                             string
 }
 
+func likeOf(e *ecr.Event) like {
+	call := e.Caller.Call
+	return like{call.Service, call.Name, e.Principal, e.Caller.AccessKeyID, e.SourceIP, e.UserAgent, e.Code, e.Repository, call.Digest, call.Tag, call.Layer}
+}
+
 // Observe takes note of a call that has been answered, unless the event log
 // has it: one that only read, or failed. It is written within a second; if the
 // process ends before it is lost, which a call that changed something or was
@@ -90,7 +97,7 @@ func (l *Log) Observe(ctx context.Context, c ecr.Caller) {
 		l.mu.Unlock()
 		return
 	}
-	k := like{call.Service, call.Name, e.Principal, c.AccessKeyID, e.SourceIP, e.UserAgent, e.Code, e.Repository, call.Digest, call.Tag, call.Layer}
+	k := likeOf(e)
 	if first := l.alike[k]; first != nil {
 		first.Count++
 		l.mu.Unlock()
@@ -102,18 +109,14 @@ func (l *Log) Observe(ctx context.Context, c ecr.Caller) {
 	full := len(l.pending) >= most
 	l.mu.Unlock()
 	if full {
-		if err := l.flush(context.WithoutCancel(ctx)); err != nil {
-			l.cfg.Log.Error("audit records wait: they cannot be written", "error", err)
-		}
+		l.report(l.Settle(context.WithoutCancel(ctx)))
 	}
 }
 
 // event is the event of a call that changed nothing.
 func (l *Log) event(c ecr.Caller) *ecr.Event {
 	call := c.Call
-	service, _, _ := strings.Cut(call.Service, ".")
-	e := &ecr.Event{At: l.cfg.Now(), Type: ecr.CallMade, Action: service + ":" + call.Name, Repository: call.Repository,
-		Digest: call.Digest, Tag: call.Tag, UserAgent: clean(c.UserAgent), RequestID: c.RequestID, Code: call.Code, Caller: c}
+	e := &ecr.Event{At: l.cfg.Now(), Repository: call.Repository, UserAgent: clean(c.UserAgent), RequestID: c.RequestID, Code: call.Code, Caller: c}
 	if c.Principal != nil {
 		e.Principal = c.ARN
 		if e.Repository.Account == "" {
@@ -129,33 +132,6 @@ func (l *Log) event(c ecr.Caller) *ecr.Event {
 // clean makes a request's text fit to be kept.
 func clean(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
-}
-
-// flush writes what is pending to the event log. What cannot be written stays.
-func (l *Log) flush(ctx context.Context) error {
-	l.mu.Lock()
-	list := l.pending
-	l.pending, l.alike = nil, map[like]*ecr.Event{}
-	l.mu.Unlock()
-	for len(list) > 0 {
-		n := min(batch, len(list))
-		err := l.db.Update(ctx, func(tx *meta.Tx) error {
-			for _, e := range list[:n] {
-				if err := tx.Append(*e); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			l.mu.Lock()
-			l.pending = append(list, l.pending...)
-			l.mu.Unlock()
-			return err
-		}
-		list = list[n:]
-	}
-	return nil
 }
 
 // Run writes, seals and passes on records until ctx ends; what has come in by
@@ -185,19 +161,15 @@ func (l *Log) report(err error) {
 	}
 }
 
-// Settle writes what is pending, seals all that the event log has, and passes
-// it on to the sink.
+// Settle seals what is pending and what the event log has, and passes it on to
+// the sink. What cannot be written stays.
 func (l *Log) Settle(ctx context.Context) error {
-	if err := l.flush(ctx); err != nil {
-		return fmt.Errorf("write audit records: %w", err)
-	}
-	for {
-		n, err := l.seal(ctx)
-		if err != nil {
+	l.settling.Lock()
+	defer l.settling.Unlock()
+	for more := true; more; {
+		var err error
+		if more, err = l.seal(ctx); err != nil {
 			return fmt.Errorf("seal audit records: %w", err)
-		}
-		if n < batch {
-			break
 		}
 	}
 	if l.cfg.Sink == nil {
@@ -206,43 +178,93 @@ func (l *Log) Settle(ctx context.Context) error {
 	return l.cfg.Sink.write(ctx, l.db)
 }
 
-// seal moves records from the event log to the chain and returns how many.
-func (l *Log) seal(ctx context.Context) (n int, err error) {
-	waiting := false
+// waits reports whether the event log has records to seal.
+func (l *Log) waits(ctx context.Context) (yes bool, err error) {
 	err = l.db.ViewOne(ctx, func(tx *meta.Tx) error {
 		list, err := tx.Unsealed(1)
-		waiting = len(list) > 0
+		yes = len(list) > 0
 		return err
 	})
-	if err != nil || !waiting {
-		return 0, err
+	return yes, err
+}
+
+// seal adds records to the chain, those of the event log first, and reports
+// whether there may be more.
+func (l *Log) seal(ctx context.Context) (more bool, err error) {
+	l.mu.Lock()
+	calls := l.pending[:min(batch, len(l.pending))]
+	if len(calls) == len(l.pending) {
+		l.alike = map[like]*ecr.Event{} // what is sealed counts no more calls
+	} else {
+		l.close(calls)
+	}
+	l.mu.Unlock()
+	if len(calls) == 0 {
+		if waits, err := l.waits(ctx); err != nil || !waits {
+			return false, err
+		}
+	}
+	bodies := make([][]byte, len(calls)) // made here, not while others wait to write
+	records := make([]ecr.TrailRecord, len(calls))
+	for i, e := range calls {
+		records[i] = e.Trail()
+		if bodies[i], err = json.Marshal(records[i]); err != nil {
+			return false, err
+		}
 	}
 	err = l.db.Update(ctx, func(tx *meta.Tx) error {
 		chain, err := l.lock(tx)
 		if err != nil {
 			return err
 		}
-		list, err := tx.Unsealed(batch)
+		logged, err := tx.Unsealed(batch)
 		if err != nil {
 			return err
 		}
-		for _, u := range list {
-			r, err := l.record(&chain, u.Record)
-			if err != nil {
-				return fmt.Errorf("event %d: %w", u.Event, err)
-			}
-			if err := tx.InsertAuditRecord(r); err != nil {
+		more = len(calls)+len(logged) >= batch
+		if err := l.addLogged(tx, &chain, logged); err != nil {
+			return err
+		}
+		for i, e := range calls {
+			if err := tx.InsertAuditRecord(l.record(&chain, &records[i], e.At, bodies[i])); err != nil {
 				return err
 			}
 		}
-		n = len(list)
-		if n == 0 {
-			return nil
-		}
 		chain.Seal = l.signer.Sign(chainParts(&chain)...)
-		return errors.Join(tx.Sealed(list), tx.PutAuditChain(chain))
+		return errors.Join(tx.Sealed(logged), tx.PutAuditChain(chain))
 	})
-	return n, err
+	if err == nil {
+		l.mu.Lock()
+		if l.pending = l.pending[len(calls):]; len(l.pending) == 0 {
+			l.pending = nil // and the array with it
+		}
+		l.mu.Unlock()
+	}
+	return more && err == nil, err
+}
+
+// close lets calls that come in share no records with those that are being
+// written.
+func (l *Log) close(calls []*ecr.Event) {
+	for _, e := range calls {
+		if k := likeOf(e); l.alike[k] == e {
+			delete(l.alike, k)
+		}
+	}
+}
+
+// addLogged adds the records of the event log to the chain.
+func (l *Log) addLogged(tx *meta.Tx, chain *meta.AuditChain, logged []meta.Unsealed) error {
+	for _, u := range logged {
+		r, err := l.parse(chain, u.Record)
+		if err == nil {
+			err = tx.InsertAuditRecord(r)
+		}
+		if err != nil {
+			return fmt.Errorf("record of event %d: %w", u.Event, err)
+		}
+	}
+	return nil
 }
 
 // genesis stands for the seal of the record before the first.
@@ -274,8 +296,8 @@ func recordParts(before []byte, seq int64, record []byte) [][]byte {
 
 func number(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
 
-// record makes the next record of a chain.
-func (l *Log) record(chain *meta.AuditChain, body []byte) (*meta.AuditRecord, error) {
+// parse makes the next record of a chain from one that the event log had.
+func (l *Log) parse(chain *meta.AuditChain, body []byte) (*meta.AuditRecord, error) {
 	var t ecr.TrailRecord
 	if err := json.Unmarshal(body, &t); err != nil {
 		return nil, err
@@ -284,7 +306,12 @@ func (l *Log) record(chain *meta.AuditChain, body []byte) (*meta.AuditRecord, er
 	if err != nil {
 		return nil, err
 	}
-	r := &meta.AuditRecord{Seq: chain.Next, At: at, Account: t.RecipientAccountID, EventID: t.EventID, Source: t.EventSource, Name: t.EventName,
+	return l.record(chain, &t, at, body), nil
+}
+
+// record makes the next record of a chain.
+func (l *Log) record(chain *meta.AuditChain, t *ecr.TrailRecord, at time.Time, body []byte) *meta.AuditRecord {
+	r := &meta.AuditRecord{Seq: chain.Next, At: at.Truncate(time.Second), Account: t.RecipientAccountID, EventID: t.EventID, Source: t.EventSource, Name: t.EventName,
 		Username: t.Username(), AccessKey: t.UserIdentity.AccessKeyID, ReadOnly: t.ReadOnly, Record: body}
 	if len(t.Resources) > 0 {
 		r.ResourceType, r.Resource = t.Resources[0].Type, t.Resources[0].ARN
@@ -293,7 +320,7 @@ func (l *Log) record(chain *meta.AuditChain, body []byte) (*meta.AuditRecord, er
 	chain.Head = r.Seal
 	chain.Next++
 	chain.Bytes += int64(len(body))
-	return r, nil
+	return r
 }
 
 // Expire deletes the records that are too old or too many, and the events of

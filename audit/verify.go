@@ -88,7 +88,7 @@ func (l *Log) check(r *Report, before []byte, a *meta.AuditRecord) {
 	}
 	if !l.signer.Verify(a.Seal, recordParts(before, a.Seq, a.Record)...) && a.Seq == r.Last+1 {
 		r.problem("record %d, or the one before it, has been changed", a.Seq)
-	} else if copied, err := l.record(&meta.AuditChain{Next: a.Seq}, a.Record); err != nil {
+	} else if copied, err := l.parse(&meta.AuditChain{Next: a.Seq}, a.Record); err != nil {
 		r.problem("record %d: %v", a.Seq, err)
 	} else if *columns(copied) != *columns(a) {
 		r.problem("record %d: the columns that it is found by are not the record's", a.Seq)

@@ -20,7 +20,6 @@ const (
 	IdentityChanged   EventType = "IdentityChanged"
 	SessionStarted    EventType = "SessionStarted"
 	CallDenied        EventType = "CallDenied"
-	CallMade          EventType = "CallMade" // one that changed nothing
 )
 
 // An Event is one entry of the event log. It is written in the transaction of

@@ -173,7 +173,7 @@ func TestAssumeRoleWithWebIdentity(t *testing.T) {
 		fine      = ecr.NumCodes
 	)
 	provider(t, id, github)
-	provider(t, id, "a.example/realm")
+	provider(t, id, "a.example/Realm")
 	_, err := id.CreateOIDCProvider(t.Context(), rootOf(stranger), "https://theirs.example", nil, nil, nil)
 	ok(t, err)
 	create(t, id, identity.Role, "deploy", identity.Settings{})
@@ -192,7 +192,8 @@ func TestAssumeRoleWithWebIdentity(t *testing.T) {
 		{"no subject", let("Allow", federated, action, sub), "", map[string][]string{"aud": {"sts.amazonaws.com"}}, identity.AssumeRoleInput{}, denied},
 		{"a key in capitals", let("Allow", federated, action, strings.ReplaceAll(sub, github+":sub", strings.ToUpper(github)+":SUB")), "", nil, identity.AssumeRoleInput{}, fine},
 		{"another issuer's key", let("Allow", federated, action, strings.ReplaceAll(sub, github+":sub", "a.example/realm:sub")), "", nil, identity.AssumeRoleInput{}, denied},
-		{"another issuer's token", let("Allow", federated, action, ""), "https://a.example/realm", nil, identity.AssumeRoleInput{}, denied},
+		{"another issuer's token", let("Allow", federated, action, ""), "https://a.example/Realm", nil, identity.AssumeRoleInput{}, denied},
+		{"an issuer with capitals", let("Allow", `{"Federated":"`+resource("oidc-provider", "a.example/Realm")+`"}`, action, when(`"StringEquals":{"a.example/realm:Sub":"`+subject+`"}`)), "https://a.example/Realm", nil, identity.AssumeRoleInput{}, fine},
 		{"denied by its subject", trust(let("Allow", federated, action, ""), let("Deny", federated, action, when(`"StringLike":{"`+github+`:sub":"*:ref:refs/heads/main"}`))), "", nil, identity.AssumeRoleInput{}, denied},
 		{"another action", let("Allow", federated, `"sts:AssumeRole"`, ""), "", nil, identity.AssumeRoleInput{}, denied},
 		{"everyone is no web identity", let("Allow", `"*"`, action, ""), "", nil, identity.AssumeRoleInput{}, denied},
@@ -251,7 +252,7 @@ func TestAssumeRoleWithWebIdentity(t *testing.T) {
 		if s.ARN != out.ARN || s.ARN != "arn:aws:sts::"+account+":assumed-role/deploy/run-1" || s.Account != account || s.Federated != "" {
 			t.Errorf("%s: %+v", tt.what, s.Principal)
 		}
-		if e := lastEvent(t, w); e.Type != ecr.SessionStarted || e.Action != "sts:AssumeRoleWithWebIdentity" || e.Tag != out.ARN || e.Principal != githubARN {
+		if e := lastEvent(t, w); e.Type != ecr.SessionStarted || e.Action != "sts:AssumeRoleWithWebIdentity" || e.Tag != out.ARN || e.Principal != resource("oidc-provider", strings.TrimPrefix(issuer, "https://")) {
 			t.Errorf("%s: the last event is %+v", tt.what, e)
 		}
 	}

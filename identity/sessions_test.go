@@ -195,6 +195,7 @@ func TestAssumeRole(t *testing.T) {
 			}
 		}
 	}
+	ok(t, id.UpdateAssumeRolePolicy(t.Context(), rootOf(account), "build", trust(let("Allow", root, all, ""))))
 	_, err := id.AssumeRole(t.Context(), rootOf(account), in{RoleARN: role, SessionName: "s1"})
 	wantCode(t, "the root user", err, ecr.AccessDenied)
 }

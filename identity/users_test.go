@@ -3,6 +3,7 @@ package identity_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -266,4 +267,35 @@ func TestBoundary(t *testing.T) {
 	ok(t, id.PutBoundary(ctx, root(), identity.User, "x", ""))
 	want(true, true)
 	ok(t, id.DeleteManagedPolicy(ctx, root(), own.ARN))
+}
+
+// The policies of a caller see how its call came in.
+func TestConditionsOfCalls(t *testing.T) {
+	id := newWorld(t).open(t, master, "eu-west-1")
+	create(t, id, identity.Group, "g", identity.Settings{})
+	inside, outside := netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("192.0.2.1")
+	for n, tt := range []struct {
+		condition string
+		c         ecr.Caller
+		want      bool
+	}{
+		{`"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}`, ecr.Caller{SourceIP: inside}, true},
+		{`"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}`, ecr.Caller{SourceIP: outside}, false},
+		{`"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}`, ecr.Caller{}, false},
+		{`"Bool":{"aws:SecureTransport":"true"}`, ecr.Caller{TLS: true}, true},
+		{`"Bool":{"aws:SecureTransport":"true"}`, ecr.Caller{}, false},
+		{`"StringEquals":{"aws:RequestedRegion":"eu-west-1"}`, ecr.Caller{}, true},
+		{`"StringEquals":{"aws:RequestedRegion":"us-east-1"}`, ecr.Caller{}, false},
+		{`"StringEquals":{"aws:username":"user4"}`, ecr.Caller{}, false},
+	} {
+		c := user(t, id, account, fmt.Sprint("user", n), `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iam:Get*","Resource":"*","Condition":{`+tt.condition+`}}}`)
+		tt.c.Principal = c.Principal
+		_, err := id.Get(t.Context(), tt.c, identity.Group, "g")
+		if tt.want && err != nil {
+			t.Errorf("%s of %+v: %v", tt.condition, tt.c, err)
+		}
+		if !tt.want {
+			wantCode(t, tt.condition, err, ecr.AccessDenied)
+		}
+	}
 }

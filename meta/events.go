@@ -48,7 +48,6 @@ func (tx *Tx) Events(after int64, limit int) (events []ecr.Event, err error) {
 // An Unsealed is an event whose call's record is not in the audit trail yet.
 type Unsealed struct {
 	Event  int64
-	Type   ecr.EventType
 	Record []byte // JSON of an ecr.TrailRecord
 }
 
@@ -56,34 +55,23 @@ type Unsealed struct {
 func (tx *Tx) Unsealed(limit int) (out []Unsealed, err error) {
 	err = tx.each(func(rs rows) error {
 		var u Unsealed
-		err := rs.Scan(&u.Event, (*string)(&u.Type), &u.Record)
+		err := rs.Scan(&u.Event, &u.Record)
 		out = append(out, u)
 		return err
-	}, `select id, type, record from events where record is not null order by id limit $1`, limit)
+	}, `select id, record from events where record is not null order by id limit $1`, limit)
 	return out, err
 }
 
-// Sealed takes the records of events out of the log, which the audit trail has
-// now, and with them the events that stand for nothing else.
+// Sealed takes the records of events out of the log: the audit trail has them.
 func (tx *Tx) Sealed(list []Unsealed) error {
-	var made, others []int64
-	for _, u := range list {
-		if u.Type == ecr.CallMade {
-			made = append(made, u.Event)
-		} else {
-			others = append(others, u.Event)
-		}
-	}
-	if len(made) > 0 {
-		ids, args := in(nil, made)
-		if _, err := tx.exec(`delete from events where id in `+ids, args...); err != nil {
-			return err
-		}
-	}
-	if len(others) == 0 {
+	if len(list) == 0 {
 		return nil
 	}
-	ids, args := in(nil, others)
+	events := make([]int64, len(list))
+	for i, u := range list {
+		events[i] = u.Event
+	}
+	ids, args := in(nil, events)
 	_, err := tx.exec(`update events set record = null where id in `+ids, args...)
 	return err
 }

@@ -217,6 +217,7 @@ func (l *Log) seal(ctx context.Context) (more bool, err error) {
 		if err != nil {
 			return err
 		}
+		whole := l.signer.Verify(chain.Seal, chainParts(&chain)...) // else it stays as it is, for Verify to find
 		logged, err := tx.Unsealed(batch)
 		if err != nil {
 			return err
@@ -230,7 +231,9 @@ func (l *Log) seal(ctx context.Context) (more bool, err error) {
 				return err
 			}
 		}
-		chain.Seal = l.signer.Sign(chainParts(&chain)...)
+		if whole {
+			chain.Seal = l.signer.Sign(chainParts(&chain)...)
+		}
 		return errors.Join(tx.Sealed(logged), tx.PutAuditChain(chain))
 	})
 	if err == nil {
@@ -278,7 +281,7 @@ func (l *Log) lock(tx *meta.Tx) (meta.AuditChain, error) {
 	}
 	start := meta.AuditChain{First: 1, Before: []byte(genesis), Next: 1, Head: []byte(genesis)}
 	start.Seal = l.signer.Sign(chainParts(&start)...)
-	if err := tx.PutAuditChain(start); err != nil {
+	if err := tx.BeginAuditChain(start); err != nil {
 		return start, err
 	}
 	return tx.LockAuditChain()
@@ -286,7 +289,11 @@ func (l *Log) lock(tx *meta.Tx) (meta.AuditChain, error) {
 
 // chainParts are what the seal of a chain covers.
 func chainParts(c *meta.AuditChain) [][]byte {
-	return [][]byte{[]byte("chain"), number(c.First), c.Before, number(c.Next), c.Head}
+	expired := int64(0)
+	if !c.Expired.IsZero() {
+		expired = c.Expired.UnixMilli()
+	}
+	return [][]byte{[]byte("chain"), number(c.First), c.Before, number(c.Next), c.Head, number(c.Bytes), number(expired)}
 }
 
 // recordParts are what the seal of a record covers.
@@ -350,6 +357,8 @@ func (l *Log) Expire(ctx context.Context) error {
 	return nil
 }
 
+var errTampered = errors.New("the trail has been tampered with (ecru audit verify tells where), so that nothing is deleted of it")
+
 // expire deletes the first records of the chain that are due, and reports
 // whether there may be more.
 func (l *Log) expire(tx *meta.Tx) (more bool, err error) {
@@ -359,6 +368,9 @@ func (l *Log) expire(tx *meta.Tx) (more bool, err error) {
 	}
 	if err != nil {
 		return false, err
+	}
+	if !l.signer.Verify(chain.Seal, chainParts(&chain)...) {
+		return false, errTampered
 	}
 	list, err := tx.AuditRecords(chain.First-1, batch)
 	if err != nil {
@@ -370,6 +382,12 @@ func (l *Log) expire(tx *meta.Tx) (more bool, err error) {
 		old := l.cfg.MaxAge > 0 && r.At.Before(l.cfg.Now().Add(-l.cfg.MaxAge))
 		if !old && (l.cfg.MaxBytes == 0 || chain.Bytes <= l.cfg.MaxBytes) {
 			break
+		}
+		if r.Seq != chain.First || !l.signer.Verify(r.Seal, recordParts(chain.Before, r.Seq, r.Record)...) {
+			return false, errTampered
+		}
+		if r.At.After(chain.Expired) {
+			chain.Expired = r.At
 		}
 		chain.First, chain.Before = r.Seq+1, r.Seal
 		chain.Bytes -= int64(len(r.Record))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ecruhq/ecru/meta"
@@ -40,7 +41,12 @@ func (l *Log) Verify(ctx context.Context, progress func(seen int64)) (r Report, 
 		chain, err := tx.AuditChain()
 		if errors.Is(err, meta.ErrNotFound) {
 			r.First = 1
-			return l.leftovers(tx, &r)
+			if list, err := tx.AuditRecords(0, 1); err != nil {
+				return err
+			} else if len(list) > 0 {
+				r.problem("there are records without a chain")
+			}
+			return l.leftovers(tx, &r, time.Time{})
 		}
 		if err != nil {
 			return err
@@ -49,13 +55,18 @@ func (l *Log) Verify(ctx context.Context, progress func(seen int64)) (r Report, 
 			r.problem("the chain's own record, of where it begins and ends, has been changed or was sealed with a key that is not here")
 		}
 		r.First, r.Last = chain.First, chain.First-1
-		before := chain.Before
+		before, after := chain.Before, int64(math.MinInt64)
 		for {
-			list, err := tx.AuditRecords(r.Last, 1000)
+			list, err := tx.AuditRecords(after, 1000)
 			if err != nil {
 				return err
 			}
 			for i := range list {
+				after = list[i].Seq
+				if after < chain.First {
+					r.problem("record %d is none of the chain, which begins with %d", after, chain.First)
+					continue
+				}
 				l.check(&r, before, &list[i])
 				before = list[i].Seal
 			}
@@ -71,7 +82,7 @@ func (l *Log) Verify(ctx context.Context, progress func(seen int64)) (r Report, 
 		} else if string(before) != string(chain.Head) {
 			r.problem("the last record, %d, is not the one that was written", r.Last)
 		}
-		return l.leftovers(tx, &r)
+		return l.leftovers(tx, &r, chain.Expired)
 	})
 	return r, err
 }
@@ -83,8 +94,6 @@ func (l *Log) check(r *Report, before []byte, a *meta.AuditRecord) {
 		r.problem("record %d is missing", want)
 	case a.Seq > want:
 		r.problem("records %d to %d are missing", want, a.Seq-1)
-	case a.Seq < want:
-		r.problem("record %d is out of place", a.Seq)
 	}
 	if !l.signer.Verify(a.Seal, recordParts(before, a.Seq, a.Record)...) && a.Seq == r.Last+1 {
 		r.problem("record %d, or the one before it, has been changed", a.Seq)
@@ -106,15 +115,11 @@ func columns(a *meta.AuditRecord) *[9]string {
 }
 
 // leftovers looks at the event log: for records that wait, and for changes
-// without a record.
-func (l *Log) leftovers(tx *meta.Tx, r *Report) (err error) {
+// without a record since the last one that has expired.
+func (l *Log) leftovers(tx *meta.Tx, r *Report, since time.Time) (err error) {
 	if r.Unsealed, err = tx.CountUnsealed(); err != nil {
 		return err
 	}
-	if r.Last < r.First && r.First > 1 {
-		return nil // all have been expired
-	}
-	since := r.From
 	if !since.IsZero() {
 		since = since.Add(time.Second) // those of the same second may have been expired
 	}

@@ -18,7 +18,10 @@ type Caller struct {
 	UserAgent    string
 	RequestID    string
 	TLS          bool
-	Call         *Call // what is asked, for the audit trail; nil for the server's own doing
+	// Request gives the condition keys of this request alone, in lower case,
+	// where the core sets them for itself.
+	Request map[string][]string
+	Call    *Call // what is asked, for the audit trail; nil for the server's own doing
 }
 
 // RepositoryIn names a repository in account, or in the caller's own if

@@ -50,15 +50,18 @@ func (d Decision) Reason() string {
 
 // verdict is what a set of policies says.
 type verdict struct {
-	deny, allow *statement
-	account     *statement // an allow that names the principal's account only
+	deny    *statement
+	allow   *statement
+	own     *statement // an allow that names the principal by its own ARN
+	account *statement // an allow that names the principal's account only
 }
 
 // Evaluate decides a request (IAM user guide, "Policy evaluation logic"). An
 // explicit deny anywhere wins. In its own account a principal needs an allow
-// by its identity policies, within its boundary and session policies, or by
-// the resource's policy if that names it; in another account both, and a
-// resource policy that names its account is enough there. The root user of
+// by its identity policies, or by the resource's policy if that names its role
+// or anybody, within its boundary and session policies; or by a resource's
+// policy that names itself, without them. In another account it needs both, and
+// a resource policy that names its account is enough there. The root user of
 // an account is allowed in it without any policy.
 func Evaluate(r *Request) Decision {
 	p := r.Principal
@@ -99,8 +102,14 @@ func Evaluate(r *Request) Decision {
 		if p.Root || named == nil {
 			return own()
 		}
-		if len(p.Session) > 0 && session.allow == nil {
-			return d.decide(false, BySession, nil)
+		if direct := first(resource.own, registry.own); direct != nil {
+			if p.RoleARN == "" && len(p.Session) > 0 && session.allow == nil {
+				return d.decide(false, BySession, nil) // the user is named, not its session
+			}
+			return d.decide(true, ByResource, direct)
+		}
+		if out, ok := within(); !ok {
+			return out
 		}
 		return d.decide(true, ByResource, named)
 	}
@@ -150,7 +159,7 @@ func (r *Request) collect(p *Policy, v *verdict) {
 	}
 	for i := range p.statements {
 		s := &p.statements[i]
-		if s.deny && v.deny != nil || !s.deny && v.allow != nil {
+		if s.deny && v.deny != nil || !s.deny && v.allow != nil && (v.own != nil || s.principals == nil) {
 			continue // its kind is decided
 		}
 		how := s.matches(r)
@@ -159,7 +168,9 @@ func (r *Request) collect(p *Policy, v *verdict) {
 		case s.deny:
 			v.deny = s
 		case how == byName:
-			v.allow = s
+			v.own, v.allow = s, first(v.allow, s)
+		case how == byRole:
+			v.allow = first(v.allow, s)
 		case v.account == nil:
 			v.account = s
 		}
@@ -255,7 +266,7 @@ func (p *Principal) kind() string {
 	switch {
 	case p.Root:
 		return "Account"
-	case strings.Contains(p.ARN, ":assumed-role/"):
+	case p.RoleARN != "":
 		return "AssumedRole"
 	}
 	return "User"

@@ -137,14 +137,16 @@ func TestResources(t *testing.T) {
 
 func TestRoleNamesItsSessions(t *testing.T) {
 	policy := parse(t, iam.Resource, `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::`+own+`:role/ci/deployer"},"Action":"ecr:*"}`)
-	for session, want := range map[string]bool{
-		"arn:aws:sts::" + own + ":assumed-role/deployer/run-1":   true,
-		"arn:aws:sts::" + own + ":assumed-role/deployer2/run-1":  false,
-		"arn:aws:sts::" + other + ":assumed-role/deployer/run-1": false,
+	for role, want := range map[string]bool{
+		"arn:aws:iam::" + own + ":role/ci/deployer":   true,
+		"arn:aws:iam::" + own + ":role/deployer":      false,
+		"arn:aws:iam::" + own + ":role/ci/deployer2":  false,
+		"arn:aws:iam::" + other + ":role/ci/deployer": false,
 	} {
-		p := &iam.Principal{ARN: session, Account: own}
+		session := "arn:aws:sts::" + own + ":assumed-role/deployer/run-1"
+		p := &iam.Principal{ARN: session, RoleARN: role, Account: own}
 		if d := iam.Evaluate(&iam.Request{Principal: p, Action: "ecr:PutImage", Resource: repo, Account: own, ResourcePolicy: policy}); d.Allowed != want {
-			t.Errorf("%s: %t, want %t", session, d.Allowed, want)
+			t.Errorf("%s: %t, want %t", role, d.Allowed, want)
 		}
 	}
 }

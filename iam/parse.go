@@ -30,7 +30,7 @@ type statement struct {
 	sid    string
 	index  int
 	policy *string // the policy's Name
-	deny  bool
+	deny   bool
 
 	principals   *principals // nil if the element is absent
 	notPrincipal bool
@@ -44,7 +44,7 @@ type statement struct {
 // A StatementInfo tells which statement one is.
 type StatementInfo struct {
 	Policy string // the policy's Name
-	Index  int // from 0
+	Index  int    // from 0
 	Sid    string
 	Effect string // Allow or Deny
 }
@@ -175,6 +175,9 @@ func parseStatement(raw json.RawMessage, k Kind, variables bool) (*statement, er
 	s.deny = effect == "Deny"
 	if err := s.parsePrincipal(m, k); err != nil {
 		return nil, err
+	}
+	if k == Trust && s.notPrincipal && !s.deny {
+		return nil, errors.New("a trust policy allows by Principal: NotPrincipal would let in whoever is not named, of any provider")
 	}
 	if err := s.parseAction(m); err != nil {
 		return nil, err

@@ -98,7 +98,8 @@ type naming int
 const (
 	notNamed  naming = iota
 	byAccount        // through its account: the account decides
-	byName
+	byRole           // as a session of its role, or as anybody
+	byName           // by its own ARN
 )
 
 // names tells how p names who.
@@ -109,13 +110,11 @@ func (p *principals) names(who *Principal) naming {
 		}
 		return notNamed
 	}
-	if p.everyone {
+	if slices.Contains(p.aws, who.ARN) {
 		return byName
 	}
-	for _, a := range p.aws {
-		if a == who.ARN || isRoleOf(a, who.ARN) {
-			return byName
-		}
+	if p.everyone || who.RoleARN != "" && slices.Contains(p.aws, who.RoleARN) {
+		return byRole
 	}
 	for _, a := range p.accounts {
 		if a == who.Account {
@@ -126,19 +125,6 @@ func (p *principals) names(who *Principal) naming {
 		}
 	}
 	return notNamed
-}
-
-// isRoleOf reports whether role, arn:aws:iam::A:role/path/R, is the role of
-// the session arn:aws:sts::A:assumed-role/R/S.
-func isRoleOf(role, session string) bool {
-	prefix, rest, ok := strings.Cut(session, ":assumed-role/")
-	if !ok {
-		return false
-	}
-	name, _, _ := strings.Cut(rest, "/")
-	account, path, ok := strings.Cut(role, ":role/")
-	return ok && strings.TrimPrefix(account, "arn:aws:iam::") == strings.TrimPrefix(prefix, "arn:aws:sts::") &&
-		path[strings.LastIndexByte(path, '/')+1:] == name
 }
 
 // applies tells how the statement's Principal or NotPrincipal takes in who;
@@ -152,7 +138,7 @@ func (s *statement) applies(who *Principal) naming {
 		return n
 	}
 	if n == notNamed {
-		return byName
+		return byRole
 	}
 	return notNamed
 }

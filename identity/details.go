@@ -132,11 +132,10 @@ func (i *Identity) policyDetails(tx *meta.Tx, c ecr.Caller, f DetailFilter, mark
 	}
 	for n := range *out {
 		if d := &(*out)[n]; d.Entity.Kind == "" {
-			users, err := tx.AttachedTo(c.Account, d.Policy.ARN)
-			if err != nil {
+			var err error
+			if d.Policy.Attached, err = tx.CountAttached(c.Account, d.Policy.ARN); err != nil {
 				return err
 			}
-			d.Policy.Attached = len(users)
 		}
 	}
 	return nil

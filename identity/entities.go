@@ -131,16 +131,21 @@ func MergeTags(old, tags []ecr.Tag) []ecr.Tag {
 	return merged
 }
 
-// RemoveTags leaves out the tags with the keys; keys that are not there are
+// RemoveTags leaves out the tags with the keys, compared without case; keys that are not there are
 // passed over.
 func RemoveTags(tags []ecr.Tag, keys []string) []ecr.Tag {
-	return slices.DeleteFunc(slices.Clone(tags), func(t ecr.Tag) bool { return slices.Contains(keys, t.Key) })
+	return slices.DeleteFunc(slices.Clone(tags), func(t ecr.Tag) bool {
+		return slices.ContainsFunc(keys, func(k string) bool { return strings.EqualFold(k, t.Key) })
+	})
 }
 
 // checkTags merges tags into old and writes the result to out, if that is not
 // nil.
 func checkTags(old, tags []ecr.Tag, out *[]ecr.Tag) error {
-	for _, t := range tags {
+	for i, t := range tags {
+		if slices.ContainsFunc(tags[:i], func(o ecr.Tag) bool { return strings.EqualFold(o.Key, t.Key) }) {
+			return ecr.Errorf(ecr.Validation, "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+		}
 		if t.Key == "" || len(t.Key) > 128 || len(t.Value) > 256 || strings.HasPrefix(strings.ToLower(t.Key), "aws:") {
 			return ecr.Errorf(ecr.Validation, "The tag %q is not valid: a key has 1 to 128 characters and does not begin with aws:, a value has at most 256", t.Key)
 		}
@@ -167,12 +172,18 @@ func (i *Identity) Create(ctx context.Context, c ecr.Caller, k Kind, name string
 	}
 	e := meta.Principal{Kind: string(k), Account: c.Account, Name: name, Path: s.Path, Description: s.Description, Trust: s.Trust,
 		MaxSession: s.MaxSession, Boundary: s.Boundary, Tags: s.Tags}
+	c = asking(c, s.Tags, "iam:permissionsboundary", s.Boundary)
 	err := i.update(ctx, c, "iam:Create"+k.title(), c.Account, arn(e), func(tx *meta.Tx) error {
 		e.UniqueID, e.CreatedAt = k.prefix()+randomText(17, idAlphabet), i.now()
 		if e.Boundary != "" {
 			if _, err := managed(tx, c.Account, e.Boundary); err != nil {
 				return err
 			}
+		}
+		if taken, err := tx.PrincipalLike(c.Account, string(k), name); err != nil {
+			return err
+		} else if taken {
+			return ecr.Errorf(ecr.EntityAlreadyExists, "%s with name %s already exists.", k.title(), name)
 		}
 		if err := tx.InsertPrincipal(&e); errors.Is(err, meta.ErrExists) {
 			return ecr.Errorf(ecr.EntityAlreadyExists, "%s with name %s already exists.", k.title(), name)
@@ -185,14 +196,13 @@ func (i *Identity) Create(ctx context.Context, c ecr.Caller, k Kind, name string
 }
 
 // find looks an entity of the caller's account up for a door.
-func find(c ecr.Caller, k Kind, name string, e *meta.Principal) func(*meta.Tx) (string, func() error, error) {
-	return func(tx *meta.Tx) (string, func() error, error) {
-		var err error
+func find(c ecr.Caller, k Kind, name string, e *meta.Principal) func(*meta.Tx) (target, error) {
+	return func(tx *meta.Tx) (t target, err error) {
 		*e, err = tx.PrincipalNamed(c.Account, string(k), name)
 		if errors.Is(err, meta.ErrNotFound) {
-			return arn(meta.Principal{Account: c.Account, Kind: string(k), Path: "/", Name: name}), func() error { return missing(k, name) }, nil
+			return target{arn(meta.Principal{Account: c.Account, Kind: string(k), Path: "/", Name: name}), nil, func() error { return missing(k, name) }}, nil
 		}
-		return arn(*e), nil, err
+		return target{resource: arn(*e), tags: e.Tags}, err
 	}
 }
 
@@ -249,10 +259,11 @@ func (i *Identity) Delete(ctx context.Context, c ecr.Caller, k Kind, name string
 		inline, inlineErr := tx.InlinePolicies(e.Row)
 		attached, attachedErr := tx.Attachments(e.Row)
 		members, membersErr := tx.Members(e.Row)
-		if err := errors.Join(keysErr, inlineErr, attachedErr, membersErr); err != nil {
+		groups, groupsErr := tx.GroupsOf(e.Row)
+		if err := errors.Join(keysErr, inlineErr, attachedErr, membersErr, groupsErr); err != nil {
 			return err
 		}
-		for what, n := range map[string]int{"delete access keys": len(keys), "delete policies": len(inline), "detach all policies": len(attached), "remove users from group": len(members)} {
+		for what, n := range map[string]int{"delete access keys": len(keys), "delete policies": len(inline), "detach all policies": len(attached), "remove users from group": len(members) + len(groups)} {
 			if n > 0 {
 				return ecr.Errorf(ecr.DeleteConflict, "Cannot delete entity, must %s first.", what)
 			}
@@ -307,14 +318,14 @@ func (i *Identity) UpdateAssumeRolePolicy(ctx context.Context, c ecr.Caller, nam
 
 // Tag sets tags on an entity; others stay.
 func (i *Identity) Tag(ctx context.Context, c ecr.Caller, k Kind, name string, tags []ecr.Tag) error {
-	return i.set(ctx, c, "iam:Tag"+k.title(), k, name, func(_ *meta.Tx, e *meta.Principal) error {
+	return i.set(ctx, asking(c, tags), "iam:Tag"+k.title(), k, name, func(_ *meta.Tx, e *meta.Principal) error {
 		return checkTags(e.Tags, tags, &e.Tags)
 	})
 }
 
 // Untag removes tags of an entity; keys that are not there are passed over.
 func (i *Identity) Untag(ctx context.Context, c ecr.Caller, k Kind, name string, keys []string) error {
-	return i.set(ctx, c, "iam:Untag"+k.title(), k, name, func(_ *meta.Tx, e *meta.Principal) error {
+	return i.set(ctx, untagging(c, keys), "iam:Untag"+k.title(), k, name, func(_ *meta.Tx, e *meta.Principal) error {
 		e.Tags = RemoveTags(e.Tags, keys)
 		return nil
 	})
@@ -336,7 +347,7 @@ func (i *Identity) PutBoundary(ctx context.Context, c ecr.Caller, k Kind, name, 
 	if policy == "" {
 		action = "iam:Delete" + k.title() + "PermissionsBoundary"
 	}
-	return i.set(ctx, c, action, k, name, func(tx *meta.Tx, e *meta.Principal) error {
+	return i.set(ctx, asking(c, nil, "iam:permissionsboundary", policy), action, k, name, func(tx *meta.Tx, e *meta.Principal) error {
 		if policy != "" {
 			if _, err := managed(tx, c.Account, policy); err != nil {
 				return err

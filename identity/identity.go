@@ -223,16 +223,27 @@ func managed(tx *meta.Tx, account, policy string) (*iam.Policy, error) {
 	return p.Named(policy), nil
 }
 
+// A target is what an action is done to.
+type target struct {
+	resource string // ARN
+	tags     []ecr.Tag
+	absent   func() error // the error of its absence, nil if it is there
+}
+
+// named is the target that needs no look-up.
+func named(resource string) func(*meta.Tx) (target, error) {
+	return func(*meta.Tx) (target, error) { return target{resource: resource}, nil }
+}
+
 // update is the door to a write: it decides, runs fn and appends the event in
 // one transaction. Resource is the ARN of what is changed.
 func (i *Identity) update(ctx context.Context, c ecr.Caller, action, account, resource string, fn func(*meta.Tx) error) error {
-	return i.updateFound(ctx, c, action, account, func(*meta.Tx) (string, func() error, error) { return resource, nil, nil }, fn)
+	return i.updateFound(ctx, c, action, account, named(resource), fn)
 }
 
-// updateFound is update for what must be looked up to be named: find returns
-// its ARN and what to do, or the error of its absence, which a denied caller
-// does not see.
-func (i *Identity) updateFound(ctx context.Context, c ecr.Caller, action, account string, find func(*meta.Tx) (resource string, absent func() error, err error), fn func(*meta.Tx) error) error {
+// updateFound is update for what must be looked up; a denied caller does not
+// learn whether it is there.
+func (i *Identity) updateFound(ctx context.Context, c ecr.Caller, action, account string, find func(*meta.Tx) (target, error), fn func(*meta.Tx) error) error {
 	err := i.db.Update(ctx, func(tx *meta.Tx) error {
 		if err := i.decide(tx, c, action, account, find); err != nil {
 			return err
@@ -248,10 +259,10 @@ func (i *Identity) updateFound(ctx context.Context, c ecr.Caller, action, accoun
 
 // view is the door to a read.
 func (i *Identity) view(ctx context.Context, c ecr.Caller, action, account, resource string, fn func(*meta.Tx) error) error {
-	return i.viewFound(ctx, c, action, account, func(*meta.Tx) (string, func() error, error) { return resource, nil, nil }, fn)
+	return i.viewFound(ctx, c, action, account, named(resource), fn)
 }
 
-func (i *Identity) viewFound(ctx context.Context, c ecr.Caller, action, account string, find func(*meta.Tx) (string, func() error, error), fn func(*meta.Tx) error) error {
+func (i *Identity) viewFound(ctx context.Context, c ecr.Caller, action, account string, find func(*meta.Tx) (target, error), fn func(*meta.Tx) error) error {
 	err := i.db.View(ctx, func(tx *meta.Tx) error {
 		if err := i.decide(tx, c, action, account, find); err != nil {
 			return err
@@ -261,16 +272,16 @@ func (i *Identity) viewFound(ctx context.Context, c ecr.Caller, action, account 
 	return i.denied(ctx, c, action, account, err)
 }
 
-func (i *Identity) decide(tx *meta.Tx, c ecr.Caller, action, account string, find func(*meta.Tx) (string, func() error, error)) error {
-	resource, absent, err := find(tx)
+func (i *Identity) decide(tx *meta.Tx, c ecr.Caller, action, account string, find func(*meta.Tx) (target, error)) error {
+	t, err := find(tx)
 	if err != nil {
 		return err
 	}
-	if err := i.allow(c, action, account, resource); err != nil {
+	if err := i.allow(c, action, account, t.resource, t.tags); err != nil {
 		return err
 	}
-	if absent != nil {
-		return absent()
+	if t.absent != nil {
+		return t.absent()
 	}
 	return nil
 }
@@ -282,16 +293,16 @@ func (i *Identity) Authorize(ctx context.Context, c ecr.Caller, action, resource
 	if c.Principal != nil {
 		account = c.Account
 	}
-	return i.denied(ctx, c, action, account, i.allow(c, action, account, resource))
+	return i.denied(ctx, c, action, account, i.allow(c, action, account, resource, nil))
 }
 
-func (i *Identity) allow(c ecr.Caller, action, account, resource string) error {
+func (i *Identity) allow(c ecr.Caller, action, account, resource string, tags []ecr.Tag) error {
 	if c.Principal == nil {
 		return ecr.Errorf(ecr.NotAuthenticated, "Not Authorized")
 	}
 	d := iam.Evaluate(&iam.Request{
 		Principal: c.Principal, Action: action, Resource: resource, Account: account, Time: i.now(),
-		Context: func(key string) []string { return i.condition(c, key) },
+		Context: func(key string) []string { return i.condition(c, tags, key) },
 	})
 	if d.Allowed {
 		return nil
@@ -299,8 +310,9 @@ func (i *Identity) allow(c ecr.Caller, action, account, resource string) error {
 	return ecr.Denied(c, action, resource, d)
 }
 
-// condition gives the values of a condition key, which is in lower case.
-func (i *Identity) condition(c ecr.Caller, key string) []string {
+// condition gives the values of a condition key, which is in lower case, for a
+// request about what has the tags.
+func (i *Identity) condition(c ecr.Caller, tags []ecr.Tag, key string) []string {
 	switch {
 	case key == "aws:sourceip" && c.SourceIP.IsValid():
 		return []string{c.SourceIP.String()}
@@ -308,10 +320,45 @@ func (i *Identity) condition(c ecr.Caller, key string) []string {
 		return []string{"true"}
 	case key == "aws:securetransport":
 		return []string{"false"}
+	case key == "aws:useragent" && c.UserAgent != "":
+		return []string{c.UserAgent}
 	case key == "aws:requestedregion":
 		return []string{i.region}
 	}
-	return nil
+	for _, prefix := range []string{"aws:resourcetag/", "iam:resourcetag/"} {
+		if name, ok := strings.CutPrefix(key, prefix); ok {
+			for _, t := range tags {
+				if strings.EqualFold(t.Key, name) {
+					return []string{t.Value}
+				}
+			}
+			return nil
+		}
+	}
+	return c.Request[key]
+}
+
+// asking returns c with the condition keys of its request: key, value, key,
+// value, …; an empty value is an absent key.
+func asking(c ecr.Caller, tags []ecr.Tag, pairs ...string) ecr.Caller {
+	request := map[string][]string{}
+	for n := 0; n < len(pairs); n += 2 {
+		if pairs[n+1] != "" {
+			request[pairs[n]] = []string{pairs[n+1]}
+		}
+	}
+	for _, t := range tags {
+		request["aws:requesttag/"+strings.ToLower(t.Key)] = []string{t.Value}
+		request["aws:tagkeys"] = append(request["aws:tagkeys"], t.Key)
+	}
+	c.Request = request
+	return c
+}
+
+// untagging is asking for the keys of tags that are taken away.
+func untagging(c ecr.Caller, keys []string) ecr.Caller {
+	c.Request = map[string][]string{"aws:tagkeys": keys}
+	return c
 }
 
 // denied records a denial before it is answered.
@@ -326,6 +373,9 @@ func (i *Identity) denied(ctx context.Context, c ecr.Caller, action, account str
 	event := i.event(c, ecr.CallDenied, action, account)
 	event.Code = "AccessDenied"
 	if err := i.db.Update(ctx, func(tx *meta.Tx) error { return tx.Append(event) }); err != nil {
+		if c.Call != nil {
+			c.Call.Recorded = ecr.NotRecorded
+		}
 		return fmt.Errorf("record a denied call: %w", err)
 	}
 	return e

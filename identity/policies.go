@@ -43,7 +43,7 @@ func (i *Identity) PutPolicy(ctx context.Context, c ecr.Caller, k Kind, name, po
 		if err != nil {
 			return err
 		}
-		if len(all) >= maxInline {
+		if len(all) >= maxInline && !slices.ContainsFunc(all, func(p meta.InlinePolicy) bool { return p.Name == policy }) {
 			return ecr.Errorf(ecr.LimitExceeded, "Cannot exceed quota for inline policies: %d", maxInline)
 		}
 		return tx.PutInlinePolicy(e.Row, meta.InlinePolicy{Name: policy, Document: document})
@@ -94,7 +94,7 @@ func (i *Identity) ListPolicies(ctx context.Context, c ecr.Caller, k Kind, name 
 // Attach attaches a managed policy to an entity; once is enough.
 // Errors: NoSuchEntity, LimitExceeded.
 func (i *Identity) Attach(ctx context.Context, c ecr.Caller, k Kind, name, arn string) error {
-	return i.change(ctx, c, "iam:Attach"+k.title()+"Policy", k, name, func(tx *meta.Tx, e meta.Principal) error {
+	return i.change(ctx, asking(c, nil, "iam:policyarn", arn), "iam:Attach"+k.title()+"Policy", k, name, func(tx *meta.Tx, e meta.Principal) error {
 		if _, err := managed(tx, c.Account, arn); err != nil {
 			return err
 		}
@@ -102,7 +102,7 @@ func (i *Identity) Attach(ctx context.Context, c ecr.Caller, k Kind, name, arn s
 		if err != nil {
 			return err
 		}
-		if len(all) >= maxAttached {
+		if len(all) >= maxAttached && !slices.Contains(all, arn) {
 			return ecr.Errorf(ecr.LimitExceeded, "Cannot exceed quota for PoliciesPer%s: %d", k.title(), maxAttached)
 		}
 		return tx.Attach(e.Row, arn)
@@ -111,7 +111,7 @@ func (i *Identity) Attach(ctx context.Context, c ecr.Caller, k Kind, name, arn s
 
 // Detach ends an attachment.
 func (i *Identity) Detach(ctx context.Context, c ecr.Caller, k Kind, name, arn string) error {
-	return i.change(ctx, c, "iam:Detach"+k.title()+"Policy", k, name, func(tx *meta.Tx, e meta.Principal) error {
+	return i.change(ctx, asking(c, nil, "iam:policyarn", arn), "iam:Detach"+k.title()+"Policy", k, name, func(tx *meta.Tx, e meta.Principal) error {
 		err := tx.Detach(e.Row, arn)
 		if errors.Is(err, meta.ErrNotFound) {
 			return ecr.Errorf(ecr.NoSuchEntity, "Policy %s was not found.", arn)
@@ -168,7 +168,7 @@ func (i *Identity) CreatePolicy(ctx context.Context, c ecr.Caller, name, path, d
 	}
 	arn := "arn:aws:iam::" + c.Account + ":policy" + path + name
 	var p meta.ManagedPolicy
-	err := i.update(ctx, c, "iam:CreatePolicy", c.Account, arn, func(tx *meta.Tx) error {
+	err := i.update(ctx, asking(c, tags), "iam:CreatePolicy", c.Account, arn, func(tx *meta.Tx) error {
 		now := i.now()
 		p = meta.ManagedPolicy{ARN: arn, Account: c.Account, Name: name, Path: path, UniqueID: "ANPA" + randomText(17, idAlphabet), Description: description,
 			Default: 1, Latest: 1, Tags: tags, CreatedAt: now, UpdatedAt: now}
@@ -199,6 +199,17 @@ func awsManaged(arn string) (ManagedPolicy, string, bool) {
 		CreatedAt: awsManagedSince, UpdatedAt: awsManagedSince}, document, ok
 }
 
+// findManaged looks a managed policy of the caller's account up for a door.
+func findManaged(c ecr.Caller, arn string) func(*meta.Tx) (target, error) {
+	return func(tx *meta.Tx) (target, error) {
+		p, err := tx.ManagedPolicy(arn)
+		if errors.Is(err, meta.ErrNotFound) || err == nil && p.Account != c.Account {
+			return target{resource: arn}, nil // AWS's, or none
+		}
+		return target{resource: arn, tags: p.Tags}, err
+	}
+}
+
 func (i *Identity) managedOf(tx *meta.Tx, c ecr.Caller, arn string) (meta.ManagedPolicy, error) {
 	p, err := tx.ManagedPolicy(arn)
 	if errors.Is(err, meta.ErrNotFound) || err == nil && p.Account != c.Account {
@@ -209,18 +220,18 @@ func (i *Identity) managedOf(tx *meta.Tx, c ecr.Caller, arn string) (meta.Manage
 
 // ManagedPolicy returns a managed policy, for action. Errors: NoSuchEntity.
 func (i *Identity) ManagedPolicy(ctx context.Context, c ecr.Caller, action, arn string) (out ManagedPolicy, err error) {
-	err = i.view(ctx, c, action, c.Account, arn, func(tx *meta.Tx) error {
-		users, err := tx.AttachedTo(c.Account, arn)
+	err = i.viewFound(ctx, c, action, c.Account, findManaged(c, arn), func(tx *meta.Tx) error {
+		users, err := tx.CountAttached(c.Account, arn)
 		if err != nil {
 			return err
 		}
 		if aws, _, ok := awsManaged(arn); ok {
-			aws.Attached = len(users)
+			aws.Attached = users
 			out = aws
 			return nil
 		}
 		p, err := i.managedOf(tx, c, arn)
-		out = asManaged(p, len(users))
+		out = asManaged(p, users)
 		return err
 	})
 	return out, err
@@ -248,32 +259,41 @@ func (i *Identity) ManagedPolicies(ctx context.Context, c ecr.Caller, f PolicyFi
 			}
 		}
 		if f.AWS && strings.HasPrefix("/", f.Path) {
-			for _, arn := range iam.ManagedARNs() {
-				if arn > after && len(out) < limit {
-					p, _, _ := awsManaged(arn)
-					out = append(out, p)
-				}
+			if out, err = awsPolicies(tx, c.Account, f, after, limit, out); err != nil {
+				return err
 			}
 		}
 		for n := range out {
-			users, err := tx.AttachedTo(c.Account, out[n].ARN)
-			if err != nil {
+			if out[n].Attached, err = tx.CountAttached(c.Account, out[n].ARN); err != nil {
 				return err
 			}
-			out[n].Attached = len(users)
-		}
-		if f.Attached {
-			out = slices.DeleteFunc(out, func(p ManagedPolicy) bool { return p.Attached == 0 })
 		}
 		return nil
 	})
 	return out, err
 }
 
+// awsPolicies appends AWS's policies that follow after to out, limit at most.
+func awsPolicies(tx *meta.Tx, account string, f PolicyFilter, after string, limit int, out []ManagedPolicy) ([]ManagedPolicy, error) {
+	for _, arn := range iam.ManagedARNs() {
+		if arn <= after || len(out) >= limit {
+			continue
+		}
+		if n, err := tx.CountAttached(account, arn); err != nil {
+			return nil, err
+		} else if n == 0 && f.Attached {
+			continue
+		}
+		p, _, _ := awsManaged(arn)
+		out = append(out, p)
+	}
+	return out, nil
+}
+
 // AttachedTo returns the entities that use a managed policy, by kind and name.
 // Errors: NoSuchEntity.
 func (i *Identity) AttachedTo(ctx context.Context, c ecr.Caller, arn string) (out []Entity, err error) {
-	err = i.view(ctx, c, "iam:ListEntitiesForPolicy", c.Account, arn, func(tx *meta.Tx) error {
+	err = i.viewFound(ctx, c, "iam:ListEntitiesForPolicy", c.Account, findManaged(c, arn), func(tx *meta.Tx) error {
 		if _, _, aws := awsManaged(arn); !aws {
 			if _, err := i.managedOf(tx, c, arn); err != nil {
 				return err
@@ -290,19 +310,19 @@ func (i *Identity) AttachedTo(ctx context.Context, c ecr.Caller, arn string) (ou
 
 // TagPolicy sets tags on a managed policy; others stay.
 func (i *Identity) TagPolicy(ctx context.Context, c ecr.Caller, arn string, tags []ecr.Tag) error {
-	return i.setManaged(ctx, c, "iam:TagPolicy", arn, func(p *meta.ManagedPolicy) error { return checkTags(p.Tags, tags, &p.Tags) })
+	return i.setManaged(ctx, asking(c, tags), "iam:TagPolicy", arn, func(p *meta.ManagedPolicy) error { return checkTags(p.Tags, tags, &p.Tags) })
 }
 
 // UntagPolicy removes tags of a managed policy.
 func (i *Identity) UntagPolicy(ctx context.Context, c ecr.Caller, arn string, keys []string) error {
-	return i.setManaged(ctx, c, "iam:UntagPolicy", arn, func(p *meta.ManagedPolicy) error {
+	return i.setManaged(ctx, untagging(c, keys), "iam:UntagPolicy", arn, func(p *meta.ManagedPolicy) error {
 		p.Tags = RemoveTags(p.Tags, keys)
 		return nil
 	})
 }
 
 func (i *Identity) setManaged(ctx context.Context, c ecr.Caller, action, arn string, fn func(*meta.ManagedPolicy) error) error {
-	return i.update(ctx, c, action, c.Account, arn, func(tx *meta.Tx) error {
+	return i.updateFound(ctx, c, action, c.Account, findManaged(c, arn), func(tx *meta.Tx) error {
 		p, err := i.managedOf(tx, c, arn)
 		if err != nil {
 			return err
@@ -317,7 +337,7 @@ func (i *Identity) setManaged(ctx context.Context, c ecr.Caller, action, arn str
 // DeleteManagedPolicy deletes a managed policy that is attached to nothing.
 // Errors: NoSuchEntity, DeleteConflict.
 func (i *Identity) DeleteManagedPolicy(ctx context.Context, c ecr.Caller, arn string) error {
-	return i.update(ctx, c, "iam:DeletePolicy", c.Account, arn, func(tx *meta.Tx) error {
+	return i.updateFound(ctx, c, "iam:DeletePolicy", c.Account, findManaged(c, arn), func(tx *meta.Tx) error {
 		if _, err := i.managedOf(tx, c, arn); err != nil {
 			return err
 		}
@@ -340,7 +360,7 @@ func (i *Identity) DeleteManagedPolicy(ctx context.Context, c ecr.Caller, arn st
 
 // PolicyVersions returns the versions of a managed policy, the newest first.
 func (i *Identity) PolicyVersions(ctx context.Context, c ecr.Caller, action, arn string) (out []PolicyVersion, err error) {
-	err = i.view(ctx, c, action, c.Account, arn, func(tx *meta.Tx) error {
+	err = i.viewFound(ctx, c, action, c.Account, findManaged(c, arn), func(tx *meta.Tx) error {
 		if aws, document, ok := awsManaged(arn); ok {
 			out = []PolicyVersion{{Version: 1, Document: document, Default: true, CreatedAt: aws.CreatedAt}}
 			return nil
@@ -364,7 +384,7 @@ func (i *Identity) CreatePolicyVersion(ctx context.Context, c ecr.Caller, arn, d
 	if err := checkDocument(document); err != nil {
 		return v, err
 	}
-	err = i.update(ctx, c, "iam:CreatePolicyVersion", c.Account, arn, func(tx *meta.Tx) error {
+	err = i.updateFound(ctx, c, "iam:CreatePolicyVersion", c.Account, findManaged(c, arn), func(tx *meta.Tx) error {
 		p, err := i.managedOf(tx, c, arn)
 		if err != nil {
 			return err
@@ -392,7 +412,7 @@ func (i *Identity) CreatePolicyVersion(ctx context.Context, c ecr.Caller, arn, d
 
 // version runs fn on a version of a managed policy.
 func (i *Identity) version(ctx context.Context, c ecr.Caller, action, arn string, version int64, fn func(*meta.Tx, *meta.ManagedPolicy) error) error {
-	return i.update(ctx, c, action, c.Account, arn, func(tx *meta.Tx) error {
+	return i.updateFound(ctx, c, action, c.Account, findManaged(c, arn), func(tx *meta.Tx) error {
 		p, err := i.managedOf(tx, c, arn)
 		if err != nil {
 			return err

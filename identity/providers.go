@@ -65,14 +65,14 @@ func checkProvider(p *meta.OIDCProvider) error {
 // Errors: EntityAlreadyExists, Validation.
 func (i *Identity) CreateOIDCProvider(ctx context.Context, c ecr.Caller, issuer string, clientIDs, thumbprints []string, tags []ecr.Tag) (OIDCProvider, error) {
 	u, err := url.Parse(issuer)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(issuer) > 255 {
+	if err != nil || !strings.HasPrefix(issuer, "https://") || strings.ContainsAny(issuer, "?#") || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || len(issuer) > 255 {
 		return OIDCProvider{}, ecr.Errorf(ecr.Validation, "Invalid Open ID Connect Provider URL: it must begin with https:// and have neither query nor fragment")
 	}
 	p := meta.OIDCProvider{Account: c.Account, URL: strings.TrimPrefix(issuer, "https://"), ClientIDs: clientIDs, Thumbprints: slices.Clone(thumbprints), Tags: tags}
 	if err := checkProvider(&p); err != nil {
 		return OIDCProvider{}, err
 	}
-	err = i.update(ctx, c, "iam:CreateOpenIDConnectProvider", c.Account, providerARN(c.Account, p.URL), func(tx *meta.Tx) error {
+	err = i.update(ctx, asking(c, tags), "iam:CreateOpenIDConnectProvider", c.Account, providerARN(c.Account, p.URL), func(tx *meta.Tx) error {
 		old, err := tx.OIDCProviders(c.Account, p.URL)
 		if err != nil {
 			return err
@@ -102,9 +102,20 @@ func (i *Identity) provider(tx *meta.Tx, c ecr.Caller, arn string) (meta.OIDCPro
 	return list[0], nil
 }
 
+// findProvider looks a provider of the caller's account up for a door.
+func (i *Identity) findProvider(c ecr.Caller, arn string) func(*meta.Tx) (target, error) {
+	return func(tx *meta.Tx) (target, error) {
+		p, err := i.provider(tx, c, arn)
+		if _, missing := errors.AsType[*ecr.Error](err); missing {
+			err = nil // fn says so
+		}
+		return target{resource: arn, tags: p.Tags}, err
+	}
+}
+
 // GetOIDCProvider returns a provider, for action. Errors: NoSuchEntity.
 func (i *Identity) GetOIDCProvider(ctx context.Context, c ecr.Caller, action, arn string) (out OIDCProvider, err error) {
-	err = i.view(ctx, c, action, c.Account, arn, func(tx *meta.Tx) error {
+	err = i.viewFound(ctx, c, action, c.Account, i.findProvider(c, arn), func(tx *meta.Tx) error {
 		p, err := i.provider(tx, c, arn)
 		out = asProvider(p)
 		return err
@@ -124,9 +135,12 @@ func (i *Identity) ListOIDCProviders(ctx context.Context, c ecr.Caller) (out []O
 	return out, err
 }
 
-// UpdateOIDCProvider changes a provider by fn; action is IAM's.
-func (i *Identity) UpdateOIDCProvider(ctx context.Context, c ecr.Caller, action, arn string, fn func(*OIDCProvider)) error {
-	return i.update(ctx, c, action, c.Account, arn, func(tx *meta.Tx) error {
+// UpdateOIDCProvider changes a provider by fn; action is IAM's. Tags are those
+// that fn sets, keys those that it takes away.
+func (i *Identity) UpdateOIDCProvider(ctx context.Context, c ecr.Caller, action, arn string, tags []ecr.Tag, keys []string, fn func(*OIDCProvider)) error {
+	c = asking(c, tags)
+	c.Request["aws:tagkeys"] = append(c.Request["aws:tagkeys"], keys...)
+	return i.updateFound(ctx, c, action, c.Account, i.findProvider(c, arn), func(tx *meta.Tx) error {
 		p, err := i.provider(tx, c, arn)
 		if err != nil {
 			return err
@@ -143,7 +157,7 @@ func (i *Identity) UpdateOIDCProvider(ctx context.Context, c ecr.Caller, action,
 
 // DeleteOIDCProvider ends the trust in an issuer. Sessions that it led to go on.
 func (i *Identity) DeleteOIDCProvider(ctx context.Context, c ecr.Caller, arn string) error {
-	return i.update(ctx, c, "iam:DeleteOpenIDConnectProvider", c.Account, arn, func(tx *meta.Tx) error {
+	return i.updateFound(ctx, c, "iam:DeleteOpenIDConnectProvider", c.Account, i.findProvider(c, arn), func(tx *meta.Tx) error {
 		p, err := i.provider(tx, c, arn)
 		if err != nil {
 			return err

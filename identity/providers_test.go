@@ -45,7 +45,7 @@ func TestProviderCalls(t *testing.T) {
 			return err
 		}},
 		{"iam:AddClientIDToOpenIDConnectProvider", githubARN, false, func(ctx context.Context, c ecr.Caller) error {
-			return id.UpdateOIDCProvider(ctx, c, "iam:AddClientIDToOpenIDConnectProvider", githubARN, func(p *identity.OIDCProvider) { p.ClientIDs = []string{"a"} })
+			return id.UpdateOIDCProvider(ctx, c, "iam:AddClientIDToOpenIDConnectProvider", githubARN, nil, nil, func(p *identity.OIDCProvider) { p.ClientIDs = []string{"a"} })
 		}},
 		{"iam:DeleteOpenIDConnectProvider", githubARN, false, func(ctx context.Context, c ecr.Caller) error { return id.DeleteOIDCProvider(ctx, c, githubARN) }},
 	})
@@ -77,13 +77,13 @@ func TestProviders(t *testing.T) {
 	ok(t, err)
 
 	const action = "iam:UpdateOpenIDConnectProviderThumbprint"
-	ok(t, id.UpdateOIDCProvider(ctx, root(), action, githubARN, func(p *identity.OIDCProvider) {
+	ok(t, id.UpdateOIDCProvider(ctx, root(), action, githubARN, nil, nil, func(p *identity.OIDCProvider) {
 		p.Thumbprints, p.ClientIDs, p.Tags = []string{strings.Repeat("A", 40)}, append(p.ClientIDs, "other"), nil
 		p.URL, p.ARN = "elsewhere.example", "arn" // not to be changed
 	}))
 	want.Thumbprints, want.ClientIDs, want.Tags = []string{strings.Repeat("a", 40)}, []string{"sts.amazonaws.com", "other"}, nil
 	check()
-	wantCode(t, "update to an invalid one", id.UpdateOIDCProvider(ctx, root(), action, githubARN, func(p *identity.OIDCProvider) {
+	wantCode(t, "update to an invalid one", id.UpdateOIDCProvider(ctx, root(), action, githubARN, nil, nil, func(p *identity.OIDCProvider) {
 		p.Thumbprints, p.ClientIDs = []string{"x"}, nil
 	}), ecr.Validation)
 	check()
@@ -96,7 +96,7 @@ func TestProviders(t *testing.T) {
 	for _, arn := range []string{"", "arn:aws:iam::" + account + ":oidc-provider/", "arn:aws:iam::" + account + ":oidc-provider/none.example", theirs.ARN, githubARN + "/", github, resource("user", github)} {
 		_, err := id.GetOIDCProvider(ctx, root(), "iam:GetOpenIDConnectProvider", arn)
 		wantCode(t, "get "+arn, err, ecr.NoSuchEntity)
-		wantCode(t, "update "+arn, id.UpdateOIDCProvider(ctx, root(), action, arn, func(*identity.OIDCProvider) {}), ecr.NoSuchEntity)
+		wantCode(t, "update "+arn, id.UpdateOIDCProvider(ctx, root(), action, arn, nil, nil, func(*identity.OIDCProvider) {}), ecr.NoSuchEntity)
 		wantCode(t, "delete "+arn, id.DeleteOIDCProvider(ctx, root(), arn), ecr.NoSuchEntity)
 	}
 	ok(t, id.DeleteOIDCProvider(ctx, root(), githubARN))

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type session struct {
 	Policies  []string          `json:"d,omitempty"` // documents
 	Managed   []string          `json:"m,omitempty"` // ARNs
 	Tags      map[string]string `json:"t,omitempty"`
+	Kept      []string          `json:"x,omitempty"` // keys of transitive tags
 	Source    string            `json:"i,omitempty"` // source identity
 	Issued    int64             `json:"a"`           // seconds since 1970
 	Expires   int64             `json:"e"`
@@ -117,13 +119,45 @@ func (i *Identity) AssumeRole(ctx context.Context, c ecr.Caller, in AssumeRoleIn
 	if err := in.check(); err != nil {
 		return AssumedRole{}, err
 	}
+	const action = "sts:AssumeRole"
 	if c.Principal.Root {
-		return AssumedRole{}, ecr.Errorf(ecr.AccessDenied, "Roles may not be assumed by root accounts.")
+		return AssumedRole{}, i.denied(ctx, c, action, c.Account, ecr.Errorf(ecr.AccessDenied, "Roles may not be assumed by root accounts."))
 	}
-	if c.SessionToken != "" && in.Duration > chainedSession {
+	if c.RoleARN != "" && in.Duration > chainedSession {
 		return AssumedRole{}, ecr.Errorf(ecr.Validation, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
 	}
-	return i.assume(ctx, c, "sts:AssumeRole", in, nil)
+	if err := i.denied(ctx, c, action, c.Account, i.inherit(c, &in)); err != nil {
+		return AssumedRole{}, err
+	}
+	return i.assume(ctx, c, action, in, nil)
+}
+
+// inherit completes what is asked for with what passes from session to session
+// (IAM user guide, "Pass session tags" and "Monitor and control actions taken
+// with assumed roles"): the source identity and transitive tags, which cannot
+// be set anew.
+func (i *Identity) inherit(c ecr.Caller, in *AssumeRoleInput) error {
+	if c.SessionToken == "" {
+		return nil
+	}
+	s, err := i.openSession(c.SessionToken)
+	if err != nil {
+		return err
+	}
+	if s.Source != "" {
+		if in.SourceIdentity != "" && in.SourceIdentity != s.Source {
+			return ecr.Errorf(ecr.AccessDenied, "The session's source identity is %s, and cannot be changed.", s.Source)
+		}
+		in.SourceIdentity = s.Source
+	}
+	for _, key := range s.Kept {
+		if slices.ContainsFunc(in.Tags, func(t ecr.Tag) bool { return strings.EqualFold(t.Key, key) }) {
+			return ecr.Errorf(ecr.Validation, "The tag %s is transitive in the session that calls, and cannot be set anew.", key)
+		}
+		in.Tags = append(slices.Clip(in.Tags), ecr.Tag{Key: key, Value: s.Tags[key]})
+		in.TransitiveTags = append(slices.Clip(in.TransitiveTags), key)
+	}
+	return nil
 }
 
 // A WebIdentity is who an OIDC provider says that somebody is.
@@ -149,7 +183,7 @@ func (i *Identity) AssumeRoleWithWebIdentity(ctx context.Context, c ecr.Caller, 
 	if err != nil {
 		return AssumedRole{}, WebIdentity{}, err
 	}
-	if issuer == "" || len(provider) != 1 {
+	if strings.TrimPrefix(issuer, "https://") == "" || len(provider) != 1 {
 		return AssumedRole{}, WebIdentity{}, ecr.Errorf(ecr.InvalidIdentityToken, "No OpenIDConnect provider found in your account for %s", issuer)
 	}
 	who, err := verify(ctx, asProvider(provider[0]))
@@ -176,7 +210,8 @@ func (i *Identity) assume(ctx context.Context, c ecr.Caller, action string, in A
 			return err
 		}
 		if err != nil { // who may not assume it does not learn that it is not there
-			return ecr.Errorf(ecr.AccessDenied, "User: %s is not authorized to perform: %s on resource: %s", c.ARN, action, in.RoleARN)
+			nobody := iam.EvaluateTrust(&iam.Request{Principal: c.Principal, Action: action, Resource: in.RoleARN})
+			return ecr.Denied(c, action, in.RoleARN, nobody)
 		}
 		trust, err := iam.Parse([]byte(role.Trust), iam.Trust)
 		if err != nil {
@@ -195,7 +230,7 @@ func (i *Identity) assume(ctx context.Context, c ecr.Caller, action string, in A
 					if v, ok := keys[key]; ok {
 						return v
 					}
-					return i.condition(c, key)
+					return i.condition(c, role.Tags, key)
 				}})
 			if !d.Allowed {
 				return ecr.Denied(c, a, in.RoleARN, d)
@@ -219,6 +254,9 @@ func (i *Identity) assume(ctx context.Context, c ecr.Caller, action string, in A
 			}
 			s.Tags[t.Key] = t.Value
 		}
+		if s.Kept, err = kept(in); err != nil {
+			return err
+		}
 		out = AssumedRole{ARN: sessionARN(role, in.SessionName), ID: role.UniqueID + ":" + in.SessionName, SourceIdentity: in.SourceIdentity}
 		if out.Credentials, err = i.issue(&s, in.Duration); err != nil {
 			return err
@@ -228,6 +266,20 @@ func (i *Identity) assume(ctx context.Context, c ecr.Caller, action string, in A
 		return tx.Append(e)
 	})
 	return out, i.denied(ctx, c, action, c.Account, err)
+}
+
+// kept returns the keys of transitive tags as the tags have them.
+func kept(in AssumeRoleInput) (keys []string, err error) {
+	for _, key := range in.TransitiveTags {
+		n := slices.IndexFunc(in.Tags, func(t ecr.Tag) bool { return strings.EqualFold(t.Key, key) })
+		if n < 0 {
+			return nil, ecr.Errorf(ecr.Validation, "The transitive tag key %q is not that of a session tag", key)
+		}
+		if !slices.Contains(keys, in.Tags[n].Key) {
+			keys = append(keys, in.Tags[n].Key)
+		}
+	}
+	return keys, nil
 }
 
 func sessionARN(role meta.Principal, name string) string {
@@ -275,11 +327,12 @@ func (i *Identity) GetSessionToken(ctx context.Context, c ecr.Caller, life time.
 	if life == 0 {
 		life = maxSession
 	}
+	const action = "sts:GetSessionToken"
 	switch {
 	case c.SessionToken != "":
-		return Credentials{}, ecr.Errorf(ecr.AccessDenied, "Cannot call GetSessionToken with session credentials")
+		return Credentials{}, i.denied(ctx, c, action, c.Account, ecr.Errorf(ecr.AccessDenied, "Cannot call GetSessionToken with session credentials"))
 	case c.Principal.Root:
-		return Credentials{}, ecr.Errorf(ecr.AccessDenied, "Ecru gives no sessions to the root user: create a user or a role")
+		return Credentials{}, i.denied(ctx, c, action, c.Account, ecr.Errorf(ecr.AccessDenied, "Ecru gives no sessions to the root user: create a user or a role"))
 	case life < minSession || life > maxUserSession:
 		return Credentials{}, ecr.Errorf(ecr.Validation, "DurationSeconds must be between 900 and 129600")
 	}
@@ -288,7 +341,7 @@ func (i *Identity) GetSessionToken(ctx context.Context, c ecr.Caller, life time.
 		if out, err = i.issue(&session{Principal: c.ID}, life); err != nil {
 			return err
 		}
-		e := i.event(c, ecr.SessionStarted, "sts:GetSessionToken", c.Account)
+		e := i.event(c, ecr.SessionStarted, action, c.Account)
 		e.Tag = c.ARN
 		return tx.Append(e)
 	})
@@ -300,7 +353,7 @@ var errExpiredSession = ecr.Errorf(ecr.ExpiredCredentials, "The security token i
 
 // openSession opens a session token that was made here.
 func (i *Identity) openSession(token string) (*session, error) {
-	if len(token) > maxSessionToken {
+	if len(token) > maxSessionToken || strings.ContainsAny(token, "\r\n") { // the decoder passes over those
 		return nil, errUnknownKey
 	}
 	sealed, err := base64.StdEncoding.Strict().DecodeString(token)
@@ -383,11 +436,12 @@ func (s *session) narrow(tx *meta.Tx, e meta.Principal, p *iam.Principal) error 
 	p.RoleARN = arn(e)
 	p.ARN, p.ID, p.Name = sessionARN(e, s.Name), e.UniqueID+":"+s.Name, s.Name
 	if len(s.Tags) > 0 {
-		tags := maps.Clone(p.Tags)
-		if tags == nil {
-			tags = map[string]string{}
+		tags := maps.Clone(s.Tags)
+		for old, value := range p.Tags {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(s.Tags)), func(k string) bool { return strings.EqualFold(k, old) }) {
+				tags[old] = value
+			}
 		}
-		maps.Copy(tags, s.Tags)
 		p.Tags = tags
 	}
 	for _, text := range s.Policies {

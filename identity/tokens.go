@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/ecruhq/ecru/ecr"
@@ -33,7 +34,7 @@ type token struct {
 // the latest. There is no colon in it.
 func (i *Identity) GetAuthorizationToken(ctx context.Context, c ecr.Caller) (password string, expires time.Time, err error) {
 	const action = "ecr:GetAuthorizationToken"
-	if err := i.denied(ctx, c, action, c.Account, i.allow(c, action, c.Account, "*")); err != nil {
+	if err := i.denied(ctx, c, action, c.Account, i.allow(c, action, c.Account, "*", nil)); err != nil {
 		return "", time.Time{}, err
 	}
 	if c.AccessKeyID == "" {
@@ -109,7 +110,7 @@ func (i *Identity) OpenToken(ctx context.Context, password string) (p *iam.Princ
 }
 
 func (i *Identity) unseal(password string) (*token, error) {
-	if len(password) > maxPassword {
+	if len(password) > maxPassword || strings.ContainsAny(password, "\r\n") { // the decoder passes over those
 		return nil, errBadToken
 	}
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(password)

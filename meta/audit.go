@@ -31,7 +31,9 @@ type AuditChain struct {
 	Next   int64  // sequence number that the next record gets
 	Head   []byte // seal of the last record
 	Bytes  int64  // of the records that are kept
-	Seal   []byte // of all of the above but Bytes
+	// Expired is the latest time of a record that is gone; zero: none is.
+	Expired time.Time
+	Seal    []byte // of all of the above
 }
 
 // LockAuditChain returns the chain and keeps others from changing it;
@@ -42,15 +44,23 @@ func (tx *Tx) LockAuditChain() (AuditChain, error) { return tx.auditChain(` /*pg
 func (tx *Tx) AuditChain() (AuditChain, error) { return tx.auditChain("") }
 
 func (tx *Tx) auditChain(lock string) (c AuditChain, err error) {
-	err = tx.row([]any{&c.First, &c.Before, &c.Next, &c.Head, &c.Bytes, &c.Seal}, `select first, before, next, head, bytes, seal from audit_chain where id = 1`+lock)
+	var expired int64
+	err = tx.row([]any{&c.First, &c.Before, &c.Next, &c.Head, &c.Bytes, &expired, &c.Seal}, `select first, before, next, head, bytes, expired_at, seal from audit_chain where id = 1`+lock)
+	c.Expired = at(expired)
 	return c, err
 }
 
-// PutAuditChain writes the chain.
+// BeginAuditChain writes the chain, unless there is one.
+func (tx *Tx) BeginAuditChain(c AuditChain) error {
+	_, err := tx.exec(`insert into audit_chain (id, first, before, next, head, bytes, expired_at, seal) values (1, $1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
+		c.First, c.Before, c.Next, c.Head, c.Bytes, since(c.Expired), c.Seal)
+	return err
+}
+
+// PutAuditChain writes the chain that LockAuditChain returned.
 func (tx *Tx) PutAuditChain(c AuditChain) error {
-	_, err := tx.exec(`insert into audit_chain (id, first, before, next, head, bytes, seal) values (1, $1, $2, $3, $4, $5, $6)
-		on conflict (id) do update set first = excluded.first, before = excluded.before, next = excluded.next, head = excluded.head, bytes = excluded.bytes, seal = excluded.seal`,
-		c.First, c.Before, c.Next, c.Head, c.Bytes, c.Seal)
+	_, err := tx.exec(`update audit_chain set first = $1, before = $2, next = $3, head = $4, bytes = $5, expired_at = $6, seal = $7 where id = 1`,
+		c.First, c.Before, c.Next, c.Head, c.Bytes, since(c.Expired), c.Seal)
 	return err
 }
 

@@ -143,6 +143,14 @@ func (p *pending) wait(context.Context) error { return <-p.done }
 // ms returns t in milliseconds since 1970.
 func ms(t time.Time) int64 { return t.UnixMilli() }
 
+// since is ms, with 0 for the zero time.
+func since(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return ms(t)
+}
+
 // at is the way back from ms; 0 is the zero time.
 func at(v int64) time.Time {
 	if v == 0 {

@@ -59,6 +59,13 @@ func (tx *Tx) AttachedTo(account, arn string) ([]Principal, error) {
 		(boundary = $2 or id in (select principal_id from attachments where policy_arn = $2)) order by kind, name`, account, arn)
 }
 
+// CountAttached returns how many principals of an account a managed policy is
+// attached to.
+func (tx *Tx) CountAttached(account, arn string) (n int, err error) {
+	err = tx.row([]any{&n}, `select count(*) from attachments a join principals p on p.id = a.principal_id where a.policy_arn = $2 and p.account = $1`, account, arn)
+	return n, err
+}
+
 // A ManagedPolicy is the record of a managed policy that a customer made.
 type ManagedPolicy struct {
 	ARN         string

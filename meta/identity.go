@@ -76,6 +76,13 @@ func (tx *Tx) Principals(account, kind, path, after string, limit int) ([]Princi
 		order by name limit $4`, account, kind, after, limit, path)
 }
 
+// PrincipalLike reports whether there is a principal whose name differs by case
+// at most.
+func (tx *Tx) PrincipalLike(account, kind, name string) (bool, error) {
+	list, err := tx.principals(`select `+principalColumns+` from principals where account = $1 and kind = $2 and lower(name) = lower($3) limit 1`, account, kind, name)
+	return len(list) > 0, err
+}
+
 // InsertPrincipal inserts p and sets p.Row; ErrExists if the name is taken.
 func (tx *Tx) InsertPrincipal(p *Principal) error {
 	tags, err := list(p.Tags)

@@ -185,6 +185,9 @@ func (r *Registry) denied(ctx context.Context, c ecr.Caller, action string, id e
 	event := r.event(c, ecr.CallDenied, action, id)
 	event.Code = "AccessDenied"
 	if err := r.db.Update(ctx, func(tx *meta.Tx) error { return tx.Append(event) }); err != nil {
+		if c.Call != nil {
+			c.Call.Recorded = ecr.NotRecorded
+		}
 		return fmt.Errorf("record a denied call: %w", err)
 	}
 	return e

@@ -32,29 +32,29 @@ func (s *Server) providers() []rpc.Handler[ecr.Caller] {
 			return none[sdk.DeleteOpenIDConnectProviderOutput](s.id.DeleteOIDCProvider(ctx, c, *in.OpenIDConnectProviderArn))
 		}),
 		rpc.Op("AddClientIDToOpenIDConnectProvider", func(ctx context.Context, c ecr.Caller, in *sdk.AddClientIDToOpenIDConnectProviderInput) (*sdk.AddClientIDToOpenIDConnectProviderOutput, error) {
-			return none[sdk.AddClientIDToOpenIDConnectProviderOutput](s.id.UpdateOIDCProvider(ctx, c, "iam:AddClientIDToOpenIDConnectProvider", *in.OpenIDConnectProviderArn, func(p *identity.OIDCProvider) {
+			return none[sdk.AddClientIDToOpenIDConnectProviderOutput](s.id.UpdateOIDCProvider(ctx, c, "iam:AddClientIDToOpenIDConnectProvider", *in.OpenIDConnectProviderArn, nil, nil, func(p *identity.OIDCProvider) {
 				if !slices.Contains(p.ClientIDs, *in.ClientID) {
 					p.ClientIDs = append(p.ClientIDs, *in.ClientID)
 				}
 			}))
 		}),
 		rpc.Op("RemoveClientIDFromOpenIDConnectProvider", func(ctx context.Context, c ecr.Caller, in *sdk.RemoveClientIDFromOpenIDConnectProviderInput) (*sdk.RemoveClientIDFromOpenIDConnectProviderOutput, error) {
-			return none[sdk.RemoveClientIDFromOpenIDConnectProviderOutput](s.id.UpdateOIDCProvider(ctx, c, "iam:RemoveClientIDFromOpenIDConnectProvider", *in.OpenIDConnectProviderArn, func(p *identity.OIDCProvider) {
+			return none[sdk.RemoveClientIDFromOpenIDConnectProviderOutput](s.id.UpdateOIDCProvider(ctx, c, "iam:RemoveClientIDFromOpenIDConnectProvider", *in.OpenIDConnectProviderArn, nil, nil, func(p *identity.OIDCProvider) {
 				p.ClientIDs = slices.DeleteFunc(p.ClientIDs, func(id string) bool { return id == *in.ClientID })
 			}))
 		}),
 		rpc.Op("UpdateOpenIDConnectProviderThumbprint", func(ctx context.Context, c ecr.Caller, in *sdk.UpdateOpenIDConnectProviderThumbprintInput) (*sdk.UpdateOpenIDConnectProviderThumbprintOutput, error) {
-			return none[sdk.UpdateOpenIDConnectProviderThumbprintOutput](s.id.UpdateOIDCProvider(ctx, c, "iam:UpdateOpenIDConnectProviderThumbprint", *in.OpenIDConnectProviderArn, func(p *identity.OIDCProvider) {
+			return none[sdk.UpdateOpenIDConnectProviderThumbprintOutput](s.id.UpdateOIDCProvider(ctx, c, "iam:UpdateOpenIDConnectProviderThumbprint", *in.OpenIDConnectProviderArn, nil, nil, func(p *identity.OIDCProvider) {
 				p.Thumbprints = in.ThumbprintList
 			}))
 		}),
 		rpc.Op("TagOpenIDConnectProvider", func(ctx context.Context, c ecr.Caller, in *sdk.TagOpenIDConnectProviderInput) (*sdk.TagOpenIDConnectProviderOutput, error) {
-			return none[sdk.TagOpenIDConnectProviderOutput](s.id.UpdateOIDCProvider(ctx, c, "iam:TagOpenIDConnectProvider", *in.OpenIDConnectProviderArn, func(p *identity.OIDCProvider) {
+			return none[sdk.TagOpenIDConnectProviderOutput](s.id.UpdateOIDCProvider(ctx, c, "iam:TagOpenIDConnectProvider", *in.OpenIDConnectProviderArn, fromTags(in.Tags), nil, func(p *identity.OIDCProvider) {
 				p.Tags = identity.MergeTags(p.Tags, fromTags(in.Tags))
 			}))
 		}),
 		rpc.Op("UntagOpenIDConnectProvider", func(ctx context.Context, c ecr.Caller, in *sdk.UntagOpenIDConnectProviderInput) (*sdk.UntagOpenIDConnectProviderOutput, error) {
-			return none[sdk.UntagOpenIDConnectProviderOutput](s.id.UpdateOIDCProvider(ctx, c, "iam:UntagOpenIDConnectProvider", *in.OpenIDConnectProviderArn, func(p *identity.OIDCProvider) {
+			return none[sdk.UntagOpenIDConnectProviderOutput](s.id.UpdateOIDCProvider(ctx, c, "iam:UntagOpenIDConnectProvider", *in.OpenIDConnectProviderArn, nil, in.TagKeys, func(p *identity.OIDCProvider) {
 				p.Tags = identity.RemoveTags(p.Tags, in.TagKeys)
 			}))
 		}),

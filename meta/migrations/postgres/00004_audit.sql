@@ -32,6 +32,7 @@ create table audit_chain (
   next bigint not null,
   head bytea not null,
   bytes bigint not null,
+  expired_at bigint not null,
   seal bytea not null
 );
 

@@ -32,6 +32,7 @@ create table audit_chain (
   next integer not null,
   head blob not null,
   bytes integer not null,
+  expired_at integer not null,
   seal blob not null
 ) strict;
 

@@ -312,63 +312,62 @@ func TestExpireOutOfOrder(t *testing.T) {
 
 // Whatever happens in whatever order, the trail is whole, and none is missing.
 func TestWhole(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		w.cfg.Log = nil
-		rapid.Check(t, func(r *rapid.T) {
-			clearTrail(w)
-			keys := master
-			w.cfg.MaxAge = time.Duration(rapid.IntRange(0, 10).Draw(r, "age")) * time.Second
-			w.cfg.MaxBytes = rapid.Int64Range(0, 20_000).Draw(r, "bytes")
-			l, made, sure := w.logWith(keys), int64(0), true
-			settle := func(r *rapid.T) {
-				ok(t, l.Settle(context.Background()))
-			}
-			r.Repeat(map[string]func(*rapid.T){
-				"read": func(r *rapid.T) {
-					for range rapid.IntRange(1, 2*batch).Draw(r, "n") {
-						w.read(l, "BatchGetImage")
-						made++
-					}
-				},
-				"change": func(r *rapid.T) { w.change("PutImage"); made++ },
-				"denied": func(r *rapid.T) {
-					c := w.caller("DeleteRepository")
-					c.Call.Fail("AccessDeniedException", "no")
-					ok(t, w.append(c, "AccessDenied"))
-					l.Observe(context.Background(), c)
+	w := newWorld(t)
+	w.cfg.Log = nil
+	rapid.Check(t, func(r *rapid.T) {
+		clearTrail(w)
+		keys := master
+		w.cfg.MaxAge = time.Duration(rapid.IntRange(0, 10).Draw(r, "age")) * time.Second
+		w.cfg.MaxBytes = rapid.Int64Range(0, 20_000).Draw(r, "bytes")
+		l, made, sure := w.logWith(keys), int64(0), true
+		settle := func(r *rapid.T) {
+			ok(t, l.Settle(context.Background()))
+		}
+		r.Repeat(map[string]func(*rapid.T){
+			"read": func(r *rapid.T) {
+				for range rapid.IntRange(1, 2*batch).Draw(r, "n") {
+					w.read(l, "BatchGetImage")
 					made++
-				},
-				"settle": settle,
-				"settle with a fault": func(r *rapid.T) {
-					w.failing("before", rapid.Int64Range(1, 3).Draw(r, "commits"))
-					_ = l.Settle(context.Background())
-					w.fault.Store(nil)
-				},
-				"settle with an unknown outcome": func(r *rapid.T) {
-					w.failing("after", 1)
-					if l.Settle(context.Background()) != nil {
-						sure = false
-					}
-					w.fault.Store(nil)
-				},
-				"expire": func(r *rapid.T) { ok(t, l.Expire(context.Background())) },
-				"wait":   func(r *rapid.T) { w.advance(time.Duration(rapid.IntRange(1, 3000).Draw(r, "ms")) * time.Millisecond) },
-				"restart": func(r *rapid.T) {
-					settle(r)
-					l = w.logWith(keys)
-				},
-				"rotate": func(r *rapid.T) {
-					settle(r)
-					keys = identity.NewMasterKey() + "\n" + keys
-					l = w.logWith(keys)
-				},
-				"": func(r *rapid.T) { check(r, l) },
-			})
-			settle(r)
-			if got := check(r, l); got.Unsealed != 0 || got.Last != made && sure || got.Last < made {
-				r.Fatalf("after %d calls: %+v", made, got)
-			}
+				}
+			},
+			"change": func(r *rapid.T) { w.change("PutImage"); made++ },
+			"denied": func(r *rapid.T) {
+				c := w.caller("DeleteRepository")
+				c.Call.Fail("AccessDeniedException", "no")
+				ok(t, w.append(c, "AccessDenied"))
+				l.Observe(context.Background(), c)
+				made++
+			},
+			"settle": settle,
+			"settle with a fault": func(r *rapid.T) {
+				w.failing("before", rapid.Int64Range(1, 3).Draw(r, "commits"))
+				_ = l.Settle(context.Background())
+				w.fault.Store(nil)
+			},
+			"settle with an unknown outcome": func(r *rapid.T) {
+				w.failing("after", 1)
+				if l.Settle(context.Background()) != nil {
+					sure = false
+				}
+				w.fault.Store(nil)
+			},
+			"expire": func(r *rapid.T) { ok(t, l.Expire(context.Background())) },
+			"wait":   func(r *rapid.T) { w.advance(time.Duration(rapid.IntRange(1, 3000).Draw(r, "ms")) * time.Millisecond) },
+			"restart": func(r *rapid.T) {
+				settle(r)
+				l = w.logWith(keys)
+			},
+			"rotate": func(r *rapid.T) {
+				settle(r)
+				keys = identity.NewMasterKey() + "\n" + keys
+				l = w.logWith(keys)
+			},
+			"": func(r *rapid.T) { check(r, l) },
 		})
+		settle(r)
+		if got := check(r, l); got.Unsealed != 0 || got.Last != made && sure || got.Last < made {
+			r.Fatalf("after %d calls: %+v", made, got)
+		}
 	})
 }
 

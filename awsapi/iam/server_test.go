@@ -365,7 +365,7 @@ const apiHead = `<!-- Written by go test ./awsapi/iam -run TestDocs -update; do 
 
 Ecru serves as much of AWS IAM's API as a registry needs: the AWS query protocol,
 version ` + "`2010-05-08`" + `, signed with Signature Version 4 for the service ` + "`iam`" + ` and the
-region ` + "`us-east-1`" + `. Of IAM's %d operations this version serves %d.
+region ` + "`us-east-1`" + ` or the server's own. Of IAM's %d operations this version serves %d.
 
 - A request is a form, ` + "`POST /`" + `, with ` + "`Action`" + ` and ` + "`Version`" + `; a list's items are
   ` + "`Tags.member.1.Key`" + `. Answers are XML.

@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"gc", "audit"},
 	{"awsapi/rpc"},
 	{"authn", "ociapi", "awsapi/ecr", "awsapi/iam", "awsapi/sts", "awsapi/cloudtrail"},
-	{"daemon"},
+	{"daemon", "advisor"},
 	{"cmd/ecru"},
 	{"test/harness"},
 	{"bench", "test/e2e", "test/oci", "test/crash", "test/hostile"},

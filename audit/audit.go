@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -204,11 +205,10 @@ func (l *Log) seal(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
-	bodies := make([][]byte, len(calls)) // made here, not while others wait to write
-	records := make([]ecr.TrailRecord, len(calls))
+	entries := make([]entry, len(calls), len(calls)+batch) // made here, not while others wait to write
 	for i, e := range calls {
-		records[i] = e.Trail()
-		if bodies[i], err = json.Marshal(records[i]); err != nil {
+		entries[i] = entry{at: e.At, trail: e.Trail()}
+		if entries[i].body, err = json.Marshal(&entries[i].trail); err != nil {
 			return false, err
 		}
 	}
@@ -223,13 +223,8 @@ func (l *Log) seal(ctx context.Context) (more bool, err error) {
 			return err
 		}
 		more = len(calls)+len(logged) >= batch
-		if err := l.addLogged(tx, &chain, logged); err != nil {
+		if err := l.add(tx, &chain, entries, logged); err != nil {
 			return err
-		}
-		for i, e := range calls {
-			if err := tx.InsertAuditRecord(l.record(&chain, &records[i], e.At, bodies[i])); err != nil {
-				return err
-			}
 		}
 		if whole {
 			chain.Seal = l.signer.Sign(chainParts(&chain)...)
@@ -256,15 +251,28 @@ func (l *Log) close(calls []*ecr.Event) {
 	}
 }
 
-// addLogged adds the records of the event log to the chain.
-func (l *Log) addLogged(tx *meta.Tx, chain *meta.AuditChain, logged []meta.Unsealed) error {
+// An entry is a record before it has its place.
+type entry struct {
+	at    time.Time
+	trail ecr.TrailRecord
+	body  []byte
+}
+
+// add adds entries to the chain, together with what the event log has, in the
+// order of time.
+func (l *Log) add(tx *meta.Tx, chain *meta.AuditChain, entries []entry, logged []meta.Unsealed) error {
 	for _, u := range logged {
-		r, err := l.parse(chain, u.Record)
-		if err == nil {
-			err = tx.InsertAuditRecord(r)
-		}
-		if err != nil {
+		e := entry{at: u.At, body: u.Record}
+		if err := json.Unmarshal(u.Record, &e.trail); err != nil {
 			return fmt.Errorf("record of event %d: %w", u.Event, err)
+		}
+		entries = append(entries, e)
+	}
+	slices.SortStableFunc(entries, func(a, b entry) int { return a.at.Compare(b.at) })
+	for i := range entries {
+		e := &entries[i]
+		if err := tx.InsertAuditRecord(l.record(chain, &e.trail, e.at, e.body)); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -302,19 +310,6 @@ func recordParts(before []byte, seq int64, record []byte) [][]byte {
 }
 
 func number(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
-
-// parse makes the next record of a chain from one that the event log had.
-func (l *Log) parse(chain *meta.AuditChain, body []byte) (*meta.AuditRecord, error) {
-	var t ecr.TrailRecord
-	if err := json.Unmarshal(body, &t); err != nil {
-		return nil, err
-	}
-	at, err := time.Parse(time.RFC3339, t.EventTime)
-	if err != nil {
-		return nil, err
-	}
-	return l.record(chain, &t, at, body), nil
-}
 
 // record makes the next record of a chain.
 func (l *Log) record(chain *meta.AuditChain, t *ecr.TrailRecord, at time.Time, body []byte) *meta.AuditRecord {

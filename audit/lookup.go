@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,13 +72,18 @@ func (l *Log) Lookup(ctx context.Context, c ecr.Caller, q Query) (out []meta.Aud
 }
 
 func parseToken(token string) (at time.Time, seq int64, err error) {
-	var ms int64
 	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err == nil {
-		_, err = fmt.Sscanf(string(b), "%d.%d", &ms, &seq)
-	}
-	if err != nil || ms <= 0 || seq <= 0 {
+	first, second, _ := strings.Cut(string(b), ".")
+	ms, ok := positive(first)
+	seq, ok2 := positive(second)
+	if err != nil || !ok || !ok2 || strings.ContainsAny(token, "\r\n") { // the decoder passes over those
 		return at, 0, ecr.Errorf(ecr.InvalidToken, "The token is not one that a page before gave")
 	}
 	return time.UnixMilli(ms).UTC(), seq, nil
+}
+
+// positive reads a number as it is written in a token.
+func positive(s string) (int64, bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == s
 }

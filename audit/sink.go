@@ -44,6 +44,16 @@ type line struct {
 	Chain link `json:"chain"`
 }
 
+// makeLine makes the line of a record.
+func makeLine(record []byte, l link) ([]byte, error) {
+	chain, err := json.Marshal(l)
+	if err != nil {
+		return nil, err
+	}
+	out := append(bytes.TrimSuffix(bytes.Clone(record), []byte("}")), `,"chain":`...)
+	return append(append(out, chain...), "}\n"...), nil
+}
+
 // write writes the records that have been sealed since the last time.
 func (s *Sink) write(ctx context.Context, db *meta.DB) error {
 	if s.file == nil {
@@ -77,14 +87,11 @@ func (s *Sink) append(list []meta.AuditRecord) error {
 	}
 	var b bytes.Buffer
 	for _, r := range list {
-		chain, err := json.Marshal(link{r.Seq, r.Seal})
+		text, err := makeLine(r.Record, link{r.Seq, r.Seal})
 		if err != nil {
 			return err
 		}
-		b.Write(bytes.TrimSuffix(r.Record, []byte("}")))
-		b.WriteString(`,"chain":`)
-		b.Write(chain)
-		b.WriteString("}\n")
+		b.Write(text)
 	}
 	if _, err := s.file.Write(b.Bytes()); err != nil {
 		return err
@@ -247,6 +254,9 @@ func (l *Log) VerifyFile(r io.Reader, after *Report) (report Report, err error) 
 			return report, nil
 		}
 		record := append(bytes.Clone(text[:i]), '}')
+		if again, err := makeLine(record, at.Chain); err != nil || !bytes.Equal(text, again) {
+			report.problem("line %d is not as it was written", n)
+		}
 		switch seq := at.Chain.Sequence; {
 		case n == 1 && after == nil && seq > 1:
 		case seq != report.Last+1:

@@ -2,11 +2,13 @@ package audit
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"time"
 
+	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/meta"
 )
 
@@ -97,7 +99,7 @@ func (l *Log) check(r *Report, before []byte, a *meta.AuditRecord) {
 	}
 	if !l.signer.Verify(a.Seal, recordParts(before, a.Seq, a.Record)...) && a.Seq == r.Last+1 {
 		r.problem("record %d, or the one before it, has been changed", a.Seq)
-	} else if copied, err := l.parse(&meta.AuditChain{Next: a.Seq}, a.Record); err != nil {
+	} else if copied, err := l.parse(a); err != nil {
 		r.problem("record %d: %v", a.Seq, err)
 	} else if *columns(copied) != *columns(a) {
 		r.problem("record %d: the columns that it is found by are not the record's", a.Seq)
@@ -107,6 +109,19 @@ func (l *Log) check(r *Report, before []byte, a *meta.AuditRecord) {
 	}
 	r.To, r.Last = a.At, a.Seq
 	r.Bytes += int64(len(a.Record))
+}
+
+// parse makes a record anew from its text.
+func (l *Log) parse(a *meta.AuditRecord) (*meta.AuditRecord, error) {
+	var t ecr.TrailRecord
+	if err := json.Unmarshal(a.Record, &t); err != nil {
+		return nil, err
+	}
+	at, err := time.Parse(time.RFC3339, t.EventTime)
+	if err != nil {
+		return nil, err
+	}
+	return l.record(&meta.AuditChain{Next: a.Seq}, &t, at, a.Record), nil
 }
 
 // columns is what records are found by, comparable.

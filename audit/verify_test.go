@@ -76,6 +76,7 @@ func TestTampering(t *testing.T) {
 		{"a shorter end", `update audit_chain set next = 8, head = (select seal from audit_records where seq = 7); delete from audit_records where seq >= 8`, "the chain's own record"},
 		{"the head", `update audit_chain set head = before`, "the last record, 10, is not the one that was written"},
 		{"the size", `update audit_chain set bytes = 1000000000`, "the chain's own record"},
+		{"what has expired", `update audit_chain set expired_at = 1900000000000`, "the chain's own record"},
 		{"the chain's seal", `update audit_chain set seal = head`, "the chain's own record"},
 		{"the chain's row", `update audit_chain set id = 2`, "without a chain"},
 		{"no chain", `delete from audit_chain`, "without a chain"},
@@ -290,24 +291,40 @@ func TestExpireBySize(t *testing.T) {
 	})
 }
 
-// A change may be sealed before a read that was answered earlier. When it has
-// expired by size, its event, which is kept for longer, is no lost one.
+// A change may be sealed before a read that was answered earlier: by another
+// server, or one whose clock is behind. When it has expired by size, its event,
+// which is kept for longer, is no lost one.
 func TestExpireOutOfOrder(t *testing.T) {
 	w := newWorld(t)
 	l := w.log()
-	w.read(l, "BatchGetImage")
 	w.advance(time.Second)
 	w.change("PutImage")
-	first := w.settled(l)[0]
-	if first.Name != "PutImage" {
-		t.Fatalf("the first record is of %s", first.Name)
-	}
+	w.settled(l)
+	w.advance(-time.Second)
+	w.read(l, "BatchGetImage")
+	w.settled(l)
 	w.cfg.MaxBytes = w.chain().Bytes - 1
 	l = w.log()
 	ok(t, l.Expire(t.Context()))
-	if r := w.whole(l); r.First != 2 {
+	if r := w.whole(l); r.First != 2 || r.Last != 2 {
 		t.Errorf("report %+v", r)
 	}
+}
+
+// What is sealed together is in the order of time.
+func TestOrder(t *testing.T) {
+	w := newWorld(t)
+	l := w.log()
+	for range 3 {
+		w.read(l, "BatchGetImage")
+		w.advance(time.Second)
+		w.change("PutImage")
+		w.advance(time.Second)
+	}
+	if got := names(w.settled(l)); got != strings.TrimSpace(strings.Repeat("BatchGetImage PutImage ", 3)) {
+		t.Errorf("sealed in the order %s", got)
+	}
+	w.whole(l)
 }
 
 // Whatever happens in whatever order, the trail is whole, and none is missing.

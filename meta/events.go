@@ -48,6 +48,7 @@ func (tx *Tx) Events(after int64, limit int) (events []ecr.Event, err error) {
 // An Unsealed is an event whose call's record is not in the audit trail yet.
 type Unsealed struct {
 	Event  int64
+	At     time.Time
 	Record []byte // JSON of an ecr.TrailRecord
 }
 
@@ -55,10 +56,12 @@ type Unsealed struct {
 func (tx *Tx) Unsealed(limit int) (out []Unsealed, err error) {
 	err = tx.each(func(rs rows) error {
 		var u Unsealed
-		err := rs.Scan(&u.Event, &u.Record)
+		var t int64
+		err := rs.Scan(&u.Event, &t, &u.Record)
+		u.At = at(t)
 		out = append(out, u)
 		return err
-	}, `select id, record from events where record is not null order by id limit $1`, limit)
+	}, `select id, at, record from events where record is not null order by id limit $1`, limit)
 	return out, err
 }
 

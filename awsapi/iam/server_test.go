@@ -116,7 +116,7 @@ func (w *world) dispatch(c ecr.Caller) http.Handler {
 }
 
 // user makes a user with an inline policy, unless that is empty, and returns
-// it as a caller. Its path may stand before its name.
+// it as a caller.
 func (w *world) user(name, policy string) ecr.Caller {
 	w.t.Helper()
 	ctx, root := w.t.Context(), rootOf(account)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -134,6 +135,9 @@ type (
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 		Image      string `json:"image"`
+		// Of a pod, where the kubelet's configuration has tokenAttributes.
+		ServiceAccountToken       string            `json:"serviceAccountToken"`
+		ServiceAccountAnnotations map[string]string `json:"serviceAccountAnnotations"`
 	}
 	providerResponse struct {
 		APIVersion    string                  `json:"apiVersion"`
@@ -152,13 +156,17 @@ const providerVersion = "credentialprovider.kubelet.k8s.io/v1"
 
 func newCredentialProvider() *cobra.Command {
 	c := client{}
+	annotation := ""
 	cmd := &cobra.Command{
 		Use:   "credential-provider",
 		Short: "Be the kubelet's credential provider",
 		Long: "Be the kubelet's image credential provider (" + providerVersion + "): put this program into the\n" +
 			"folder of --image-credential-provider-bin-dir and name it in the kubelet's CredentialProviderConfig, with\n" +
 			"args [credential-provider], matchImages for this registry's host, and the access key in env. It answers for\n" +
-			"every image that the kubelet asks about: matchImages decides.",
+			"every image that the kubelet asks about: matchImages decides.\n\n" +
+			"With tokenAttributes in that configuration the kubelet hands over a token of the pod's service account. It is\n" +
+			"exchanged (AssumeRoleWithWebIdentity) for the role that the service account's annotation names, or else\n" +
+			"AWS_ROLE_ARN, so that each pod pulls what its own role may.",
 		Example: `  echo '{"apiVersion":"` + providerVersion + `","kind":"CredentialProviderRequest","image":"127.0.0.1:5000/hello:v1"}' | ecru credential-provider`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -173,6 +181,9 @@ func newCredentialProvider() *cobra.Command {
 			if host == "" || !strings.Contains(in.Image, "/") {
 				return fmt.Errorf("image %q names no registry", in.Image)
 			}
+			if in.ServiceAccountToken != "" {
+				c.webToken, c.role = webToken(in.ServiceAccountToken), cmp.Or(in.ServiceAccountAnnotations[annotation], os.Getenv("AWS_ROLE_ARN"))
+			}
 			c.endpointFor(host)
 			password, _, expires, err := c.token(cmd.Context())
 			if err != nil {
@@ -186,5 +197,6 @@ func newCredentialProvider() *cobra.Command {
 		},
 	}
 	c.flags(cmd)
+	cmd.Flags().StringVar(&annotation, "role-annotation", "eks.amazonaws.com/role-arn", "annotation of service accounts that names their role")
 	return cmd
 }

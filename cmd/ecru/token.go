@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,7 +17,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
 	"github.com/ecruhq/ecru/daemon"
@@ -30,6 +33,69 @@ type client struct {
 	region   string
 	data     string
 	named    bool // data was named
+
+	// A web identity token and the role that it is exchanged for; empty for
+	// who asks with an access key.
+	webToken webToken
+	role     string
+}
+
+// A webToken is a token that an OpenID Connect issuer gave.
+type webToken string
+
+// GetIdentityToken implements stscreds.IdentityTokenRetriever.
+func (t webToken) GetIdentityToken() ([]byte, error) { return []byte(t), nil }
+
+// session is a name for the session of a token's bearer: who it is, as far as
+// the token tells.
+func (t webToken) session() string {
+	parts := strings.Split(string(t), ".")
+	var claims struct{ Sub string }
+	if len(parts) == 3 {
+		if b, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil && json.Unmarshal(b, &claims) != nil {
+			claims.Sub = ""
+		}
+	}
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("=,.@-", r) {
+			return r
+		}
+		return '.'
+	}, strings.TrimPrefix(claims.Sub, "system:serviceaccount:"))
+	if len(name) < 2 {
+		return "ecru"
+	}
+	return name[:min(len(name), 64)]
+}
+
+// webIdentity takes token and role from where AWS's SDKs look for them, if no
+// access key is set.
+func (c *client) webIdentity() error {
+	file := os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE")
+	if c.webToken != "" || file == "" || os.Getenv("AWS_ACCESS_KEY_ID") != "" || c.named {
+		return nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("AWS_WEB_IDENTITY_TOKEN_FILE: %w", err)
+	}
+	c.webToken, c.role = webToken(strings.TrimSpace(string(b))), os.Getenv("AWS_ROLE_ARN")
+	return nil
+}
+
+// credentials returns what to ask the server with.
+func (c *client) credentials(region string, hc *http.Client) (aws.CredentialsProvider, error) {
+	if err := c.webIdentity(); err != nil {
+		return nil, err
+	}
+	if c.webToken == "" {
+		return c.keys()
+	}
+	if c.role == "" {
+		return nil, errors.New("a web identity token is exchanged for a role: set AWS_ROLE_ARN, or annotate the service account")
+	}
+	api := sts.New(sts.Options{Region: region, BaseEndpoint: &c.endpoint, HTTPClient: hc})
+	return stscreds.NewWebIdentityRoleProvider(api, c.role, c.webToken, func(o *stscreds.WebIdentityRoleOptions) { o.RoleSessionName = c.webToken.session() }), nil
 }
 
 // flags declares what a client is given by.
@@ -103,15 +169,15 @@ func (c *client) keys() (credentials.StaticCredentialsProvider, error) {
 
 // token asks the server for a password for its registry.
 func (c *client) token(ctx context.Context) (password, registry string, expires time.Time, err error) {
-	keys, err := c.keys()
-	if err != nil {
-		return "", "", time.Time{}, err
-	}
 	region := c.region
 	if region == "" {
 		region = cmp.Or(c.look(daemon.RegionFile, "AWS_REGION", "AWS_DEFAULT_REGION", "ECRU_REGION"), "us-east-1")
 	}
 	hc, err := c.http()
+	if err != nil {
+		return "", "", time.Time{}, err
+	}
+	keys, err := c.credentials(region, hc)
 	if err != nil {
 		return "", "", time.Time{}, err
 	}

@@ -165,11 +165,26 @@ func Skopeo(tb testing.TB) *Tool {
 		prefix: []string{SkopeoProgram, "--insecure-policy", "--tmpdir", dir}}
 }
 
-// AWS returns Debian's aws with an access key. It ignores AWS_ENDPOINT_URL.
+// AWS returns Debian's aws for ECR with an access key. It ignores
+// AWS_ENDPOINT_URL.
 func AWS(tb testing.TB, s *Server, key, secret string) *Tool {
+	tb.Helper()
+	t := AWSServices(tb, s, key, secret, "")
+	t.prefix = append(t.prefix, "ecr")
+	return t
+}
+
+// AWSServices returns Debian's aws for any service, with an access key and the
+// token of its session, if it has one.
+func AWSServices(tb testing.TB, s *Server, key, secret, session string) *Tool {
 	tb.Helper()
 	Need(tb, AWSProgram)
 	env := AWSEnviron(tb, key, secret)
-	return &Tool{Home: strings.TrimPrefix(env[1], "HOME="), env: env,
-		prefix: []string{AWSProgram, "--endpoint-url", s.URL, "--output", "json", "ecr"}}
+	if session != "" {
+		env = append(env, "AWS_SESSION_TOKEN="+session)
+	}
+	return &Tool{Home: strings.TrimPrefix(env[1], "HOME="), env: env, prefix: []string{AWSProgram, "--endpoint-url", s.URL, "--output", "json"}}
 }
+
+// Environ is the tool's environment.
+func (t *Tool) Environ() []string { return t.env }

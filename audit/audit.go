@@ -75,11 +75,12 @@ type like struct {
 	service, name, principal, key, ip, agent, code string
 	repository                                     ecr.RepositoryID
 	digest, tag, layer                             string
+	registry                                       bool
 }
 
 func likeOf(e *ecr.Event) like {
 	call := e.Caller.Call
-	return like{call.Service, call.Name, e.Principal, e.Caller.AccessKeyID, e.SourceIP, e.UserAgent, e.Code, e.Repository, call.Digest, call.Tag, call.Layer}
+	return like{call.Service, call.Name, e.Principal, e.Caller.AccessKeyID, e.SourceIP, e.UserAgent, e.Code, e.Repository, call.Digest, call.Tag, call.Layer, call.Registry}
 }
 
 // Observe takes note of a call that has been answered, unless the event log

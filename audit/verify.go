@@ -43,7 +43,7 @@ func (l *Log) Verify(ctx context.Context, progress func(seen int64)) (r Report, 
 		chain, err := tx.AuditChain()
 		if errors.Is(err, meta.ErrNotFound) {
 			r.First = 1
-			if list, err := tx.AuditRecords(0, 1); err != nil {
+			if list, err := tx.AuditRecords(math.MinInt64, 1); err != nil {
 				return err
 			} else if len(list) > 0 {
 				r.problem("there are records without a chain")

@@ -143,7 +143,7 @@ func Issuer(token string) (string, error) {
 // for whom it is, and that it is valid now (STS API, AssumeRoleWithWebIdentity;
 // OpenID Connect Core 1.0, section 3.1.3.7). It may contact the issuer, so p
 // must be a provider that an account has registered. Errors:
-// InvalidIdentityToken, ExpiredCredentials, IdentityProviderUnreachable.
+// InvalidIdentityToken, ExpiredIdentityToken, IdentityProviderUnreachable.
 func (w *WebIdentities) Verify(ctx context.Context, token string, p identity.OIDCProvider) (identity.WebIdentity, error) {
 	jws, c, err := parseWebToken(token)
 	if err != nil {
@@ -172,7 +172,7 @@ func (c *webClaims) check(now time.Time) error {
 	case c.Expires == nil:
 		return ecr.Errorf(ecr.InvalidIdentityToken, "The ID Token has no expiration date/time (exp)")
 	case now.Unix() >= int64(*c.Expires):
-		return ecr.Errorf(ecr.ExpiredCredentials, "Token expired: current date/time %d must be before the expiration date/time %d", now.Unix(), *c.Expires)
+		return ecr.Errorf(ecr.ExpiredIdentityToken, "Token expired: current date/time %d must be before the expiration date/time %d", now.Unix(), *c.Expires)
 	case c.NotBefore.after(now):
 		return ecr.Errorf(ecr.InvalidIdentityToken, "The ID Token is not valid yet (nbf)")
 	case c.Issued.after(now):

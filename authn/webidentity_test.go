@@ -125,7 +125,7 @@ func TestWebIdentityClaims(t *testing.T) {
 		{"of the issuer with a slash", map[string]any{"iss": i.URL + "/"}, ecr.InvalidIdentityToken, "No OpenIDConnect provider found"},
 		{"of the issuer without a scheme", map[string]any{"iss": strings.TrimPrefix(i.URL, "https://")}, ecr.InvalidIdentityToken, "No OpenIDConnect provider found"},
 		{"of no issuer", map[string]any{"iss": nil}, ecr.InvalidIdentityToken, "not a valid JWT"},
-		{"expired", map[string]any{"exp": now.Unix()}, ecr.ExpiredCredentials, fmt.Sprintf("Token expired: current date/time %d must be before the expiration date/time %d", now.Unix(), now.Unix())},
+		{"expired", map[string]any{"exp": now.Unix()}, ecr.ExpiredIdentityToken, fmt.Sprintf("Token expired: current date/time %d must be before the expiration date/time %d", now.Unix(), now.Unix())},
 		{"without an expiry", map[string]any{"exp": nil}, ecr.InvalidIdentityToken, "(exp)"},
 		{"with a fraction in its expiry", map[string]any{"exp": float64(now.Unix()) + 60.5}, ecr.InvalidIdentityToken, "not a valid JWT"},
 		{"with an expiry that is text", map[string]any{"exp": "1900000000"}, ecr.InvalidIdentityToken, "not a valid JWT"},

@@ -32,6 +32,7 @@ type edge interface {
 	ServeAction(w http.ResponseWriter, r *http.Request, c ecr.Caller, action string, in rpc.Request)
 	Error(w http.ResponseWriter, c ecr.Caller, err error)
 	Serves(action string) bool
+	Operations() []string
 }
 
 // api answers the requests of AWS's protocols.

@@ -49,6 +49,7 @@ const (
 	MalformedPolicy
 	PackedPolicyTooLarge
 	InvalidIdentityToken
+	ExpiredIdentityToken // of a web identity
 	IdentityProviderUnreachable
 	InvalidToken   // of a page
 	InvalidMessage // no encoded authorization message of this server

@@ -37,7 +37,7 @@ func (q *question) holds(operator, key string, want []string, variables bool) bo
 			if known {
 				e, c = compare(base, got, symbols)
 			}
-			equal, comparable = equal || e, comparable && c
+			equal, comparable = equal || e && c, comparable && c
 		}
 		if negated {
 			return comparable && !equal

@@ -162,8 +162,8 @@ func (q *question) actionFits(s map[string]any) bool {
 	return slices.ContainsFunc(texts(s["Action"]), fits)
 }
 
-// resourceFits: a variable without a value makes the statement void, so
-// neither element fits then.
+// resourceFits: a variable without a value is no resource. In a NotResource
+// element it voids the statement; but what is denied stays so.
 func (q *question) resourceFits(s map[string]any, variables bool) bool {
 	void := false
 	fits := func(pattern string) bool {
@@ -172,7 +172,7 @@ func (q *question) resourceFits(s map[string]any, variables bool) bool {
 		return ok && likeARN(symbols, q.request.Resource)
 	}
 	if not, ok := s["NotResource"]; ok {
-		return !slices.ContainsFunc(texts(not), fits) && !void
+		return !slices.ContainsFunc(texts(not), fits) && (!void || s["Effect"] == "Deny")
 	}
 	if resource, ok := s["Resource"]; ok {
 		return slices.ContainsFunc(texts(resource), fits)

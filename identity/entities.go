@@ -263,9 +263,12 @@ func (i *Identity) Delete(ctx context.Context, c ecr.Caller, k Kind, name string
 		if err := errors.Join(keysErr, inlineErr, attachedErr, membersErr, groupsErr); err != nil {
 			return err
 		}
-		for what, n := range map[string]int{"delete access keys": len(keys), "delete policies": len(inline), "detach all policies": len(attached), "remove users from group": len(members) + len(groups)} {
-			if n > 0 {
-				return ecr.Errorf(ecr.DeleteConflict, "Cannot delete entity, must %s first.", what)
+		for _, conflict := range []struct {
+			what string
+			n    int
+		}{{"delete access keys", len(keys)}, {"delete policies", len(inline)}, {"detach all policies", len(attached)}, {"remove users from group", len(members) + len(groups)}} {
+			if conflict.n > 0 {
+				return ecr.Errorf(ecr.DeleteConflict, "Cannot delete entity, must %s first.", conflict.what)
 			}
 		}
 		return tx.DeletePrincipal(e.Row)

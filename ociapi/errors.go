@@ -58,6 +58,7 @@ var failures = [ecr.NumCodes]failure{
 	ecr.MalformedPolicy:             {400, "UNSUPPORTED"},
 	ecr.PackedPolicyTooLarge:        {400, "UNSUPPORTED"},
 	ecr.InvalidIdentityToken:        {401, "UNAUTHORIZED"},
+	ecr.ExpiredIdentityToken:        {401, "UNAUTHORIZED"},
 	ecr.IdentityProviderUnreachable: {503, "UNAVAILABLE"},
 	ecr.InvalidToken:                {400, "UNSUPPORTED"},
 	ecr.InvalidMessage:              {400, "UNSUPPORTED"},

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -39,6 +40,9 @@ const (
 // kindNames are the names that metrics and logs have for kinds.
 var kindNames = [numKinds]string{"ping", "blob_get", "blob_head", "manifest_get", "manifest_head", "upload_start", "upload_patch",
 	"upload_put", "manifest_put", "tags", "manifest_delete", "blob_delete", "referrers", "upload_status", "upload_cancel", "catalog"}
+
+// Routes returns the names of all kinds of requests that are served.
+func Routes() []string { return slices.Clone(kindNames[:]) }
 
 // A request is a request to /v2/ that has been understood.
 type request struct {

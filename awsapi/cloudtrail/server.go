@@ -31,8 +31,8 @@ var modelGz []byte
 const (
 	// Source is CloudTrail as the audit trail names it.
 	Source = "cloudtrail.amazonaws.com"
-	// TargetPrefix is what stands before the dot in X-Amz-Target; the SDKs say
-	// it long, and some tools ShortTarget.
+	// TargetPrefix is what stands before the dot in X-Amz-Target; some SDKs say
+	// ShortTarget.
 	TargetPrefix = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101"
 	ShortTarget  = "CloudTrail_20131101"
 )
@@ -51,7 +51,8 @@ func New(trail *audit.Log, id *identity.Identity, log *slog.Logger) (*Server, er
 		return nil, fmt.Errorf("cloudtrailapi: %w", err)
 	}
 	s := &Server{log: trail}
-	s.rpc, err = rpc.New(rpc.Service{Source: Source, Model: model, Exceptions: exceptions(), Unknown: unknown, Deny: id.EncodeDenial, Log: log},
+	s.rpc, err = rpc.New(rpc.Service{Source: Source, Model: model, Exceptions: exceptions(), Unknown: unknown, Deny: id.EncodeDenial, Log: log,
+		Invalid: map[string]string{"MaxResults": "InvalidMaxResultsException", "EventCategory": "InvalidEventCategoryException", "NextToken": "InvalidNextTokenException"}},
 		[]rpc.Handler[ecr.Caller]{rpc.Op("LookupEvents", s.lookupEvents)})
 	return s, err
 }
@@ -94,6 +95,9 @@ func (s *Server) ServeAction(w http.ResponseWriter, r *http.Request, c ecr.Calle
 	s.rpc.Serve(r.Context(), w, c, c, action, in)
 }
 
+// Operations returns the names of the operations that are served, sorted.
+func (s *Server) Operations() []string { return s.rpc.Operations() }
+
 // Serves reports whether an operation is served.
 func (s *Server) Serves(action string) bool { return s.rpc.Serves(action) }
 
@@ -107,8 +111,6 @@ const maxResults = 50
 func (s *Server) lookupEvents(ctx context.Context, c ecr.Caller, in *sdk.LookupEventsInput) (*sdk.LookupEventsOutput, error) {
 	q := audit.Query{From: aws.ToTime(in.StartTime), To: aws.ToTime(in.EndTime), Limit: maxResults, Token: aws.ToString(in.NextToken)}
 	switch {
-	case in.EventCategory != "":
-		return nil, ecr.Errorf(ecr.InvalidParameter, "There are no Insights events here: leave EventCategory out")
 	case len(in.LookupAttributes) > 1:
 		return nil, ecr.Errorf(ecr.InvalidParameter, "You can only specify one lookup attribute.")
 	case !q.From.IsZero() && !q.To.IsZero() && q.From.After(q.To):
@@ -123,6 +125,9 @@ func (s *Server) lookupEvents(ctx context.Context, c ecr.Caller, in *sdk.LookupE
 	list, next, err := s.log.Lookup(ctx, c, q)
 	if err != nil {
 		return nil, err
+	}
+	if in.EventCategory != "" { // Insights, of which there are none
+		list, next = nil, ""
 	}
 	out := &sdk.LookupEventsOutput{Events: make([]types.Event, len(list))}
 	for i := range list {

@@ -47,6 +47,7 @@ var exceptions = rpc.Exceptions{
 	ecr.MalformedPolicy:             {"InvalidParameterException", 400},
 	ecr.PackedPolicyTooLarge:        {"InvalidParameterException", 400}, // STS's
 	ecr.InvalidIdentityToken:        {"InvalidParameterException", 400},
+	ecr.ExpiredIdentityToken:        {"InvalidParameterException", 400},
 	ecr.IdentityProviderUnreachable: {"InvalidParameterException", 400},
 	ecr.InvalidToken:                {"InvalidParameterException", 400},
 	ecr.InvalidMessage:              {"InvalidParameterException", 400},

@@ -77,6 +77,9 @@ func (s *Server) ServeAction(w http.ResponseWriter, r *http.Request, c ecr.Calle
 	s.rpc.Serve(r.Context(), w, c, call{Caller: c, base: s.base(r, c)}, action, in)
 }
 
+// Operations returns the names of the operations that are served, sorted.
+func (s *Server) Operations() []string { return s.rpc.Operations() }
+
 // Serves reports whether an operation is served.
 func (s *Server) Serves(action string) bool { return s.rpc.Serves(action) }
 

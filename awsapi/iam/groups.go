@@ -22,7 +22,7 @@ func (s *Server) groups() []rpc.Handler[ecr.Caller] {
 			e, users, err := s.id.Members(ctx, c, *in.GroupName)
 			g := group(e)
 			users, more, marker := part(users, in.Marker, in.MaxItems, nameOf)
-			return &sdk.GetGroupOutput{Group: &g, Users: each(users, user), IsTruncated: more, Marker: marker}, err
+			return &sdk.GetGroupOutput{Group: &g, Users: each(users, listedUser), IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("ListGroups", func(ctx context.Context, c ecr.Caller, in *sdk.ListGroupsInput) (*sdk.ListGroupsOutput, error) {
 			list, err := s.id.List(ctx, c, identity.Group, str(in.PathPrefix), str(in.Marker), items(in.MaxItems)+1)
@@ -61,7 +61,7 @@ func (s *Server) groups() []rpc.Handler[ecr.Caller] {
 		}),
 		rpc.Op("ListAttachedGroupPolicies", func(ctx context.Context, c ecr.Caller, in *sdk.ListAttachedGroupPoliciesInput) (*sdk.ListAttachedGroupPoliciesOutput, error) {
 			arns, err := s.id.ListAttached(ctx, c, identity.Group, *in.GroupName)
-			arns, more, marker := part(arns, in.Marker, in.MaxItems, self)
+			arns, more, marker := part(under(arns, in.PathPrefix), in.Marker, in.MaxItems, self)
 			return &sdk.ListAttachedGroupPoliciesOutput{AttachedPolicies: attached(arns), IsTruncated: more, Marker: marker}, err
 		}),
 	}

@@ -3,7 +3,9 @@ package iamapi
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
@@ -58,7 +60,8 @@ func (s *Server) policies() []rpc.Handler[ecr.Caller] {
 		}),
 		rpc.Op("ListPolicyTags", func(ctx context.Context, c ecr.Caller, in *sdk.ListPolicyTagsInput) (*sdk.ListPolicyTagsOutput, error) {
 			p, err := s.id.ManagedPolicy(ctx, c, "iam:ListPolicyTags", *in.PolicyArn)
-			return &sdk.ListPolicyTagsOutput{Tags: toTags(p.Tags)}, err
+			out, more, marker := tagPage(p.Tags, in.Marker, in.MaxItems)
+			return &sdk.ListPolicyTagsOutput{Tags: out, IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("ListEntitiesForPolicy", s.listEntitiesForPolicy),
 		rpc.Op("GetAccountAuthorizationDetails", s.getAccountAuthorizationDetails),
@@ -85,7 +88,7 @@ func version(v identity.PolicyVersion) types.PolicyVersion {
 
 func versionID(n int64) string { return "v" + strconv.FormatInt(n, 10) }
 
-var versionForm = regexp.MustCompile(`^v([1-9][0-9]{0,9})(\.[0-9]+)?$`)
+var versionForm = regexp.MustCompile(`^v([1-9][0-9]{0,9})$`)
 
 // number is the way back from versionID; 0 is no version's.
 func number(id string) int64 {
@@ -101,6 +104,9 @@ func number(id string) int64 {
 }
 
 func (s *Server) listPolicies(ctx context.Context, c ecr.Caller, in *sdk.ListPoliciesInput) (*sdk.ListPoliciesOutput, error) {
+	if in.PolicyUsageFilter != "" && in.PolicyUsageFilter != types.PolicyUsageTypePermissionsPolicy {
+		return nil, errUsage
+	}
 	list, err := s.id.ManagedPolicies(ctx, c, identity.PolicyFilter{
 		AWS: in.Scope != types.PolicyScopeTypeLocal, Local: in.Scope != types.PolicyScopeTypeAws, Attached: in.OnlyAttached, Path: str(in.PathPrefix),
 	}, str(in.Marker), items(in.MaxItems)+1)
@@ -122,11 +128,19 @@ func (s *Server) getPolicyVersion(ctx context.Context, c ecr.Caller, in *sdk.Get
 	return nil, ecr.Errorf(ecr.NoSuchEntity, "Policy %s version %s does not exist or is not attachable.", *in.PolicyArn, *in.VersionId)
 }
 
+var errUsage = ecr.Errorf(ecr.Validation, "PolicyUsageFilter is not served here: leave it out")
+
 func (s *Server) listEntitiesForPolicy(ctx context.Context, c ecr.Caller, in *sdk.ListEntitiesForPolicyInput) (*sdk.ListEntitiesForPolicyOutput, error) {
+	if in.PolicyUsageFilter != "" {
+		return nil, errUsage
+	}
 	list, err := s.id.AttachedTo(ctx, c, *in.PolicyArn)
 	if err != nil {
 		return nil, err
 	}
+	list = slices.DeleteFunc(list, func(e identity.Entity) bool {
+		return in.EntityFilter != "" && !strings.EqualFold(string(in.EntityFilter), string(e.Kind)) || !strings.HasPrefix(e.Path, str(in.PathPrefix))
+	})
 	list, more, marker := part(list, in.Marker, in.MaxItems, func(e identity.Entity) string { return string(e.Kind) + "/" + e.Name })
 	out := &sdk.ListEntitiesForPolicyOutput{PolicyGroups: []types.PolicyGroup{}, PolicyRoles: []types.PolicyRole{}, PolicyUsers: []types.PolicyUser{}, IsTruncated: more, Marker: marker}
 	for _, e := range list {

@@ -60,7 +60,8 @@ func (s *Server) providers() []rpc.Handler[ecr.Caller] {
 		}),
 		rpc.Op("ListOpenIDConnectProviderTags", func(ctx context.Context, c ecr.Caller, in *sdk.ListOpenIDConnectProviderTagsInput) (*sdk.ListOpenIDConnectProviderTagsOutput, error) {
 			p, err := s.id.GetOIDCProvider(ctx, c, "iam:ListOpenIDConnectProviderTags", *in.OpenIDConnectProviderArn)
-			return &sdk.ListOpenIDConnectProviderTagsOutput{Tags: toTags(p.Tags)}, err
+			out, more, marker := tagPage(p.Tags, in.Marker, in.MaxItems)
+			return &sdk.ListOpenIDConnectProviderTagsOutput{Tags: out, IsTruncated: more, Marker: marker}, err
 		}),
 	}
 }

@@ -22,7 +22,7 @@ func (s *Server) roles() []rpc.Handler[ecr.Caller] {
 		rpc.Op("ListRoles", func(ctx context.Context, c ecr.Caller, in *sdk.ListRolesInput) (*sdk.ListRolesOutput, error) {
 			list, err := s.id.List(ctx, c, identity.Role, str(in.PathPrefix), str(in.Marker), items(in.MaxItems)+1)
 			list, more, marker := page(list, in.MaxItems, nameOf)
-			return &sdk.ListRolesOutput{Roles: each(list, role), IsTruncated: more, Marker: marker}, err
+			return &sdk.ListRolesOutput{Roles: each(list, listedRole), IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("UpdateRole", func(ctx context.Context, c ecr.Caller, in *sdk.UpdateRoleInput) (*sdk.UpdateRoleOutput, error) {
 			return none[sdk.UpdateRoleOutput](s.id.UpdateRole(ctx, c, *in.RoleName, in.Description, seconds(in.MaxSessionDuration)))
@@ -45,7 +45,8 @@ func (s *Server) roles() []rpc.Handler[ecr.Caller] {
 		}),
 		rpc.Op("ListRoleTags", func(ctx context.Context, c ecr.Caller, in *sdk.ListRoleTagsInput) (*sdk.ListRoleTagsOutput, error) {
 			tags, err := s.id.ListTags(ctx, c, identity.Role, *in.RoleName)
-			return &sdk.ListRoleTagsOutput{Tags: toTags(tags)}, err
+			out, more, marker := tagPage(tags, in.Marker, in.MaxItems)
+			return &sdk.ListRoleTagsOutput{Tags: out, IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("PutRolePermissionsBoundary", func(ctx context.Context, c ecr.Caller, in *sdk.PutRolePermissionsBoundaryInput) (*sdk.PutRolePermissionsBoundaryOutput, error) {
 			return none[sdk.PutRolePermissionsBoundaryOutput](s.id.PutBoundary(ctx, c, identity.Role, *in.RoleName, *in.PermissionsBoundary))
@@ -76,7 +77,7 @@ func (s *Server) roles() []rpc.Handler[ecr.Caller] {
 		}),
 		rpc.Op("ListAttachedRolePolicies", func(ctx context.Context, c ecr.Caller, in *sdk.ListAttachedRolePoliciesInput) (*sdk.ListAttachedRolePoliciesOutput, error) {
 			arns, err := s.id.ListAttached(ctx, c, identity.Role, *in.RoleName)
-			arns, more, marker := part(arns, in.Marker, in.MaxItems, self)
+			arns, more, marker := part(under(arns, in.PathPrefix), in.Marker, in.MaxItems, self)
 			return &sdk.ListAttachedRolePoliciesOutput{AttachedPolicies: attached(arns), IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("ListInstanceProfilesForRole", s.listInstanceProfilesForRole),
@@ -95,6 +96,13 @@ func role(e identity.Entity) types.Role {
 	longest := int32(e.MaxSession / time.Second)
 	return types.Role{Arn: &e.ARN, CreateDate: &e.CreatedAt, Path: &e.Path, RoleId: &e.ID, RoleName: &e.Name, AssumeRolePolicyDocument: document(e.Trust),
 		Description: opt(e.Description), MaxSessionDuration: &longest, PermissionsBoundary: boundary(e.Boundary)}
+}
+
+// listedRole is a role as lists have it.
+func listedRole(e identity.Entity) types.Role {
+	r := role(e)
+	r.PermissionsBoundary = nil
+	return r
 }
 
 func roleWithTags(e identity.Entity) *types.Role {

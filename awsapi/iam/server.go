@@ -69,6 +69,9 @@ func (s *Server) ServeAction(w http.ResponseWriter, r *http.Request, c ecr.Calle
 	s.rpc.Serve(r.Context(), w, c, c, action, in)
 }
 
+// Operations returns the names of the operations that are served, sorted.
+func (s *Server) Operations() []string { return s.rpc.Operations() }
+
 // Serves reports whether an operation is served.
 func (s *Server) Serves(action string) bool { return s.rpc.Serves(action) }
 
@@ -160,7 +163,22 @@ func boundary(arn string) *types.AttachedPermissionsBoundary {
 	if arn == "" {
 		return nil
 	}
-	return &types.AttachedPermissionsBoundary{PermissionsBoundaryArn: &arn, PermissionsBoundaryType: types.PermissionsBoundaryAttachmentTypePolicy}
+	return &types.AttachedPermissionsBoundary{PermissionsBoundaryArn: &arn, PermissionsBoundaryType: "Policy"} // as IAM answers, whatever the SDK's constant
+}
+
+// under keeps the policies whose paths begin with prefix.
+func under(arns []string, prefix *string) []string {
+	return slices.DeleteFunc(arns, func(arn string) bool {
+		_, path, _ := strings.Cut(arn, ":policy")
+		return !strings.HasPrefix(path, str(prefix))
+	})
+}
+
+// tagPage is a page of tags, in the order of their keys.
+func tagPage(tags []ecr.Tag, marker *string, limit *int32) (out []types.Tag, truncated bool, next *string) {
+	tags = slices.SortedFunc(slices.Values(tags), func(a, b ecr.Tag) int { return strings.Compare(a.Key, b.Key) })
+	tags, truncated, next = part(tags, marker, limit, func(t ecr.Tag) string { return t.Key })
+	return toTags(tags), truncated, next
 }
 
 func attached(arns []string) []types.AttachedPolicy {

@@ -28,7 +28,8 @@ func (s *Server) users() []rpc.Handler[ecr.Caller] {
 		}),
 		rpc.Op("ListUserTags", func(ctx context.Context, c ecr.Caller, in *sdk.ListUserTagsInput) (*sdk.ListUserTagsOutput, error) {
 			tags, err := s.id.ListTags(ctx, c, identity.User, *in.UserName)
-			return &sdk.ListUserTagsOutput{Tags: toTags(tags)}, err
+			out, more, marker := tagPage(tags, in.Marker, in.MaxItems)
+			return &sdk.ListUserTagsOutput{Tags: out, IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("PutUserPermissionsBoundary", func(ctx context.Context, c ecr.Caller, in *sdk.PutUserPermissionsBoundaryInput) (*sdk.PutUserPermissionsBoundaryOutput, error) {
 			return none[sdk.PutUserPermissionsBoundaryOutput](s.id.PutBoundary(ctx, c, identity.User, *in.UserName, *in.PermissionsBoundary))
@@ -59,7 +60,7 @@ func (s *Server) users() []rpc.Handler[ecr.Caller] {
 		}),
 		rpc.Op("ListAttachedUserPolicies", func(ctx context.Context, c ecr.Caller, in *sdk.ListAttachedUserPoliciesInput) (*sdk.ListAttachedUserPoliciesOutput, error) {
 			arns, err := s.id.ListAttached(ctx, c, identity.User, *in.UserName)
-			arns, more, marker := part(arns, in.Marker, in.MaxItems, self)
+			arns, more, marker := part(under(arns, in.PathPrefix), in.Marker, in.MaxItems, self)
 			return &sdk.ListAttachedUserPoliciesOutput{AttachedPolicies: attached(arns), IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("ListGroupsForUser", func(ctx context.Context, c ecr.Caller, in *sdk.ListGroupsForUserInput) (*sdk.ListGroupsForUserOutput, error) {
@@ -78,6 +79,13 @@ func nameOf(e identity.Entity) string { return e.Name }
 
 func user(e identity.Entity) types.User {
 	return types.User{Arn: &e.ARN, CreateDate: &e.CreatedAt, Path: &e.Path, UserId: &e.ID, UserName: &e.Name, PermissionsBoundary: boundary(e.Boundary)}
+}
+
+// listedUser is a user as lists have it.
+func listedUser(e identity.Entity) types.User {
+	u := user(e)
+	u.PermissionsBoundary = nil
+	return u
 }
 
 func userWithTags(e identity.Entity) *types.User {
@@ -119,7 +127,7 @@ func (s *Server) getUser(ctx context.Context, c ecr.Caller, in *sdk.GetUserInput
 func (s *Server) listUsers(ctx context.Context, c ecr.Caller, in *sdk.ListUsersInput) (*sdk.ListUsersOutput, error) {
 	list, err := s.id.List(ctx, c, identity.User, str(in.PathPrefix), str(in.Marker), items(in.MaxItems)+1)
 	list, more, marker := page(list, in.MaxItems, nameOf)
-	return &sdk.ListUsersOutput{Users: each(list, user), IsTruncated: more, Marker: marker}, err
+	return &sdk.ListUsersOutput{Users: each(list, listedUser), IsTruncated: more, Marker: marker}, err
 }
 
 func (s *Server) createAccessKey(ctx context.Context, c ecr.Caller, in *sdk.CreateAccessKeyInput) (*sdk.CreateAccessKeyOutput, error) {

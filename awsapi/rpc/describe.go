@@ -98,7 +98,11 @@ func appendValue(b *bytes.Buffer, v reflect.Value) {
 	case reflect.String:
 		s := v.String()
 		if len(s) > maxText {
-			s = s[:maxText] + "…"
+			cut := maxText
+			for !utf8.RuneStart(s[cut]) {
+				cut--
+			}
+			s = s[:cut] + "…"
 		}
 		appendJSON(b, s)
 	default: // booleans, numbers, and maps of texts

@@ -45,6 +45,7 @@ var QueryExceptions = Exceptions{
 	ecr.MalformedPolicy:             {"MalformedPolicyDocument", 400},
 	ecr.PackedPolicyTooLarge:        {"PackedPolicyTooLarge", 400},
 	ecr.InvalidIdentityToken:        {"InvalidIdentityToken", 400},
+	ecr.ExpiredIdentityToken:        {"ExpiredTokenException", 400},
 	ecr.IdentityProviderUnreachable: {"IDPCommunicationError", 400},
 	ecr.InvalidToken:                {"InvalidInput", 400},
 	ecr.InvalidMessage:              {"InvalidAuthorizationMessageException", 400},

@@ -40,6 +40,9 @@ type Service struct {
 	Query bool
 	// Exceptions has a row for every code of the core.
 	Exceptions *Exceptions
+	// Invalid names the exceptions of members that have one of their own for a
+	// value that the model does not allow.
+	Invalid map[string]string
 	// Unknown gives the error of an operation that is not served.
 	Unknown func(action string) error
 	// Deny encodes what a policy refused, for the header
@@ -87,7 +90,7 @@ func Op[C, In, Out any](name string, f func(context.Context, C, *In) (*Out, erro
 				err = wire.DecodeJSON(r.Body, in)
 			}
 			if err != nil {
-				return nil, badRequest(err, s.Query)
+				return nil, s.badRequest(err)
 			}
 			describe(caller.Call, in)
 			out, err := f(ctx, c, in)
@@ -237,10 +240,13 @@ type wireError struct {
 func (e *wireError) Error() string { return e.Name + ": " + e.message }
 
 // badRequest turns the wire's error into the caller's.
-func badRequest(err error, query bool) error {
+func (s *Service) badRequest(err error) error {
+	query := s.Query
 	c, constraint := errors.AsType[*awswire.ConstraintError](err)
 	d, decode := errors.AsType[*awswire.DecodeError](err)
 	switch {
+	case constraint && s.Invalid[c.Path] != "":
+		return &wireError{Exception{s.Invalid[c.Path], http.StatusBadRequest}, c.Error()}
 	case constraint && query:
 		return ecr.Errorf(ecr.Validation, "Value at '%s' failed to satisfy constraint: %s", c.Path, c.Constraint)
 	case constraint:

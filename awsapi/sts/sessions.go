@@ -30,7 +30,7 @@ func (s *Server) assumeRole(ctx context.Context, c ecr.Caller, in *sdk.AssumeRol
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.AssumeRoleOutput{AssumedRoleUser: assumed(got), Credentials: credentials(got.Credentials), SourceIdentity: in.SourceIdentity}, nil
+	return &sdk.AssumeRoleOutput{AssumedRoleUser: assumed(got), Credentials: credentials(got.Credentials), SourceIdentity: optional(got.SourceIdentity)}, nil
 }
 
 func (s *Server) assumeRoleWithWebIdentity(ctx context.Context, c ecr.Caller, in *sdk.AssumeRoleWithWebIdentityInput) (*sdk.AssumeRoleWithWebIdentityOutput, error) {
@@ -82,6 +82,13 @@ func (s *Server) decodeAuthorizationMessage(ctx context.Context, c ecr.Caller, i
 		return nil, err
 	}
 	return &sdk.DecodeAuthorizationMessageOutput{DecodedMessage: &text}, nil
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }
 
 func duration(seconds *int32) time.Duration { return time.Duration(aws.ToInt32(seconds)) * time.Second }

@@ -31,6 +31,7 @@ type Config struct {
 	RootAccessKeyID     string
 	RootSecretAccessKey string
 	MasterKey           string
+	MasterKeyWrap       string
 
 	TLSCert       string
 	TLSKey        string
@@ -80,6 +81,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.RootAccessKeyID, "root-access-key-id", "", "access key ID of the account's root user; empty means one that is made at the first start")
 	f.StringVar(&c.RootSecretAccessKey, "root-secret-access-key", "", "secret of that key; better given as ECRU_ROOT_SECRET_ACCESS_KEY")
 	f.StringVar(&c.MasterKey, "master-key", "", "key that seals secrets, 32 bytes in base64; better given as ECRU_MASTER_KEY; empty means the file master.key in the data folder")
+	f.StringVar(&c.MasterKeyWrap, "master-key-wrap", "", "key service whose key wraps the one in that file: kms:KEY (AWS KMS, found as the AWS SDK finds it) or vault:[MOUNT/]KEY (Vault's transit engine, by VAULT_ADDR and VAULT_TOKEN)")
 	f.StringVar(&c.TLSCert, "tls-cert", "", "file of the TLS certificate chain, PEM; read again when it changes")
 	f.StringVar(&c.TLSKey, "tls-key", "", "file of the certificate's key, PEM")
 	f.BoolVar(&c.TLSSelfSigned, "tls-self-signed", false, "make a certificate authority in the data folder and serve TLS with it")

@@ -25,6 +25,8 @@ type Core struct {
 	Registry *registry.Registry
 	Identity *identity.Identity
 	Audit    *audit.Log
+
+	linkKey []byte
 }
 
 // OpenIdentity opens the database of a data folder alone; a server may be
@@ -37,19 +39,19 @@ func (c *Config) openDB(ctx context.Context, create bool, log *slog.Logger) (*Co
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	keys, err := c.keyring(create)
+	keys, err := c.keyring(ctx, create)
 	if err != nil {
 		return nil, err
 	}
 	url := c.Database
 	if url == "" {
-		url = filepath.Join(c.Data, "meta.db")
+		url = filepath.Join(c.Data, databaseFile)
 	}
 	db, err := meta.Open(ctx, meta.Options{URL: url, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	core := &Core{DB: db, Identity: identity.New(db, keys, c.Region, time.Now)}
+	core := &Core{DB: db, Identity: identity.New(db, keys, c.Region, time.Now), linkKey: keys.Derive("layer links")}
 	cfg := audit.Config{Region: c.Region, MaxAge: c.AuditMaxAge, MaxBytes: int64(c.AuditMaxBytes), Now: time.Now, Log: log}
 	if c.AuditLog != "" {
 		cfg.Sink = &audit.Sink{Path: c.AuditLog, Size: int64(c.AuditLogSize), Files: c.AuditLogFiles}
@@ -81,13 +83,9 @@ func (c *Config) open(ctx context.Context, create, readOnly bool, log *slog.Logg
 	limits := registry.DefaultLimits()
 	limits.Repositories, limits.ImagesPerRepository, limits.TagsPerImage = c.MaxRepositories, c.MaxImages, c.MaxTags
 	limits.LayerBytes = int64(c.MaxLayer)
-	keys, err := c.keyring(false)
-	if err != nil {
-		return nil, errors.Join(err, core.Close())
-	}
 	core.Registry = registry.New(core.DB, core.Blobs, registry.Config{
 		Region: c.Region, Host: func(account string) string { return c.host(c.registryHost(), account) }, Scheme: c.scheme(),
-		Limits: limits, Now: time.Now, Log: log, LinkKey: keys.Derive("layer links"),
+		Limits: limits, Now: time.Now, Log: log, LinkKey: core.linkKey,
 		Times: registry.Times{Upload: c.UploadTTL, Grace: c.GCGrace, Link: c.LinkTTL, Trash: c.TrashDelay, Orphan: c.OrphanAge, Pulls: c.PullFlush},
 	})
 	return core, nil

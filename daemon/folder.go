@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 // Files of the data folder that others read.
 const (
 	keyFile         = "master.key"
+	databaseFile    = "meta.db"
 	CredentialsFile = "root-credentials" // the root access key, in the form of ~/.aws/credentials
 	EndpointFile    = "endpoint"         // the server's URL
 	RegionFile      = "region"           // and its region
@@ -61,8 +63,9 @@ func makeFolder(dir string) error {
 }
 
 // keyring returns the master keys: those of the configuration, or of the data
-// folder, where one is made if there is none and the database is new.
-func (c *Config) keyring(create bool) (*identity.Keyring, error) {
+// folder, where one is made if there is none and create says so. With create,
+// keys of the folder are wrapped by the key service, if there is one.
+func (c *Config) keyring(ctx context.Context, create bool) (*identity.Keyring, error) {
 	if c.MasterKey != "" {
 		k, err := identity.ParseKeyring(c.MasterKey)
 		if err != nil {
@@ -73,15 +76,34 @@ func (c *Config) keyring(create bool) (*identity.Keyring, error) {
 	path := filepath.Join(c.Data, keyFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && create {
+		if _, err := os.Stat(filepath.Join(c.Data, databaseFile)); err == nil {
+			return nil, fmt.Errorf("%s is gone, which the database beside it was sealed with: bring it back from its copy", path)
+		}
 		text = []byte("# Seals every secret of this server. Keep a copy apart from the data folder's backup.\n" + identity.NewMasterKey() + "\n")
-		err = writeFile(path, text, 0o600)
+		err = nil
+		if c.MasterKeyWrap == "" { // else it is written when it is wrapped
+			err = writeFile(path, text, 0o600)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("master key: %w", err)
 	}
-	k, err := identity.ParseKeyring(string(text))
+	service, err := c.keyService(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plain, file, err := unwrapKeys(ctx, service, string(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	k, err := identity.ParseKeyring(plain)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if create && service != nil && file != string(text) {
+		if err := writeFile(path, []byte(file), 0o600); err != nil {
+			return nil, fmt.Errorf("keep the master key: %w", err)
+		}
 	}
 	return k, nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // flags parses arguments as a command would.
-func flags(t *testing.T, c *Config, args ...string) *pflag.FlagSet {
+func flags(t testing.TB, c *Config, args ...string) *pflag.FlagSet {
 	t.Helper()
 	f := pflag.NewFlagSet("", pflag.ContinueOnError)
 	c.Flags(f)

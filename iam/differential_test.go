@@ -76,14 +76,14 @@ func alphabet(element string) []string {
 	case "Action":
 		return []string{"*", "*", "ecr:*", "ecr:*", "ecr:Put*", "ECR:putimage", "ecr:Batch*", "ecr:?utImage", "ecr:ListImages", "s3:*", "sts:AssumeRole"}
 	case "NotResource": // whose variables have a value
-		return []string{repo, "arn:aws:ecr:*:*:repository/*", "arn:aws:ecr:*", "arn:aws:ecr:us-east-1:" + own + ":*/team/ap?", "arn:*:repository/team/*", "arn:aws:ecr:eu-*:*:*",
+		return []string{repo, "arn:aws:ecr:*:*:repository/*", "arn:aws:ecr:*:" + own + ":repository/team/app", "arn:aws:ecr:*", "arn:aws:ecr:us-east-1:" + own + ":*/team/ap?", "arn:*:repository/team/*", "arn:aws:ecr:eu-*:*:*",
 			"arn:aws:ecr:us-east-1*repository/team/app", "arn:aws:ecr:*:*:repository/${aws:PrincipalTag/team, 'team'}/*", "arn:aws:ecr:*:${aws:PrincipalAccount}:repository/*",
 			"arn:aws:ecr:*:*:repository/te${?}m/*", "arn:aws:ecr:*:*:repository/${ AWS:SourceIdentity ,''}*", "arn:aws:ecr:*:*:repository/${aws:SourceIdentity, 't*'}/*"}
 	case "Resource":
 		return append(alphabet("NotResource"), "*", "*", "*", "*", "*", "arn:aws:ecr:*:*:repository/${aws:username}/*", "arn:aws:ecr:*:*:repository/${aws:PrincipalTag/team}/*",
 			"arn:aws:ecr:*:*:repository/${aws:TagKeys}/*")
 	case "AWS":
-		return []string{"*", "*", own, "arn:aws:iam::" + own + ":root", "arn:aws:iam::" + other + ":root", "arn:aws:iam::" + own + ":user/team", "arn:aws:iam::" + other + ":user/eve",
+		return []string{"*", "*", own, other, "arn:aws:iam::" + own + ":root", "arn:aws:iam::" + other + ":root", "arn:aws:iam::" + own + ":user/team", "arn:aws:iam::" + other + ":user/eve",
 			"arn:aws:iam::" + own + ":role/ci/deployer", "arn:aws:sts::" + own + ":assumed-role/deployer/run-1", "arn:aws:sts::" + own + ":assumed-role/deployer/run-2"}
 	case "Federated":
 		return []string{"arn:aws:iam::" + own + ":oidc-provider/one.example", "arn:aws:iam::" + own + ":oidc-provider/two.example"}
@@ -213,8 +213,9 @@ func people() []iam.Principal {
 	return []iam.Principal{
 		{ARN: "arn:aws:iam::" + own + ":user/team", Account: own, Name: "team", ID: "AIDATEAM", Tags: blue},
 		{ARN: "arn:aws:iam::" + own + ":user/bob", Account: own, Name: "bob", ID: "AIDABOB"},
-		{ARN: "arn:aws:sts::" + own + ":assumed-role/deployer/run-1", RoleARN: "arn:aws:iam::" + own + ":role/ci/deployer", Account: own, ID: "AROADEPLOY:run-1", Tags: blue, Issued: issued, SourceIdentity: "team"},
+		{ARN: "arn:aws:sts::" + own + ":assumed-role/deployer/run-1", RoleARN: "arn:aws:iam::" + own + ":role/ci/deployer", Account: own, Name: "team", ID: "AROADEPLOY:run-1", Tags: blue, Issued: issued, SourceIdentity: "team"},
 		{ARN: "arn:aws:iam::" + other + ":user/eve", Account: other, Name: "eve", ID: "AIDAEVE", Tags: map[string]string{"team": "*"}},
+		{ARN: "arn:aws:sts::" + other + ":assumed-role/guest/run-1", RoleARN: "arn:aws:iam::" + other + ":role/guest", Account: other, ID: "AROAGUEST:run-1", Issued: issued},
 		{ARN: "arn:aws:iam::" + own + ":root", Account: own, ID: own, Root: true},
 		{ARN: "arn:aws:iam::" + other + ":root", Account: other, ID: other, Root: true},
 	}
@@ -237,10 +238,10 @@ func ask(r *rapid.T) *question {
 		}
 	}
 	return &question{
-		principal: pick(r, people()[:rapid.IntRange(4, 6).Draw(r, "people")]...),
+		principal: pick(r, people()[:rapid.IntRange(5, 7).Draw(r, "people")]...),
 		request: iam.Request{
 			Action:   pick(r, "ecr:PutImage", "ecr:BatchGetImage"),
-			Resource: pick(r, repo, repo, repo, "arn:aws:ecr:eu-west-1:"+own+":repository/bob/api", "*"),
+			Resource: pick(r, repo, repo, repo, "arn:aws:ecr:eu-west-1:"+own+":repository/bob/api", "arn:aws:ecr:eu-west-1:x:y:"+own+":repository/team/app", "*"),
 			Account:  own, Time: time.Unix(1_700_000_000, 0),
 			Context: func(key string) []string { return values[key] },
 		},
@@ -257,7 +258,9 @@ func documents(r *rapid.T, least, most int) (out []string) {
 
 // policies draws the policies that decide q.
 func (q *question) policies(r *rapid.T) {
-	q.identity = documents(r, 0, 2)
+	if q.identity = documents(r, 0, 2); chance(r, 30) {
+		q.identity = []string{`{"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`}
+	}
 	if chance(r, 25) {
 		q.boundary = randomDocument(r, iam.Identity)
 	}

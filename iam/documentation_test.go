@@ -153,7 +153,10 @@ func TestDocumentedElements(t *testing.T) {
 		someNot  = allowAll + `,{"Effect":"Deny","Action":"*","NotResource":["` + repos + `team/*","` + repos + `base"]}`
 		starTag  = `{"Effect":"Allow","Action":"ecr:*","Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/any":"${*}"}}}`
 	)
+	const finance = `"aws:SourceArn":"arn:aws:ecr:*:111122223333:finance/*"`
 	tests := map[string]example{
+		"ARN: an asterisk stays in its part":            {identity: `{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"ArnLike":{` + finance + `}}}`, context: "aws:SourceArn=arn:aws:ecr:us-east-2:999999999999:store/abc:111122223333:finance/document.txt", by: byIdentity, statement: none},
+		"ARN: in a string it does not":                  {identity: `{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"StringLike":{` + finance + `}}}`, context: "aws:SourceArn=arn:aws:ecr:us-east-2:999999999999:store/abc:111122223333:finance/document.txt", allowed: true, by: byIdentity, statement: 0},
 		"address: inside, version 4":                    {identity: outside, context: "aws:SourceIp=192.0.2.7", allowed: true, by: byIdentity, statement: 0},
 		"address: inside, version 6":                    {identity: outside, context: "aws:SourceIp=2001:db8:1234:5678::9", allowed: true, by: byIdentity, statement: 0},
 		"address: outside":                              {identity: outside, context: "aws:SourceIp=203.0.113.7", by: byIdentity, statement: 1},

@@ -161,7 +161,7 @@ func randomStatement(r *rapid.T, k iam.Kind) map[string]any {
 	}
 	actions := alphabet("Action")
 	if k == iam.Trust {
-		actions = []string{"*", "sts:*", "sts:AssumeRole", "STS:assumerole*", "sts:AssumeRoleWithWebIdentity", "sts:TagSession"}
+		actions = []string{"*", "sts:*", "sts:AssumeRole", "STS:assumerole*", "sts:*Identity"}
 	}
 	s[not(10)+"Action"] = some(r, actions)
 	if k == iam.Identity || k == iam.Resource && chance(r, 40) {
@@ -318,7 +318,7 @@ func TestDifferentialTrust(t *testing.T) {
 		q := ask(r)
 		q.trust, q.resource = true, randomDocument(r, iam.Trust)
 		q.request.Action, q.request.Resource = "sts:AssumeRole", "arn:aws:iam::"+own+":role/ci/deployer"
-		if chance(r, 30) {
+		if chance(r, 20) {
 			q.principal = iam.Principal{Federated: pick(r, alphabet("Federated")...), ARN: "arn:aws:iam::" + own + ":user/team"}
 			q.request.Action = "sts:AssumeRoleWithWebIdentity"
 		} else if q.identity = documents(r, 0, 2); chance(r, 85) {
@@ -334,7 +334,7 @@ func TestDifferentialTrust(t *testing.T) {
 // mutate changes a document a little: bytes, or elements of it.
 func mutate(r *rapid.T, doc string) string {
 	for range rapid.IntRange(1, 2).Draw(r, "mutations") {
-		if chance(r, 40) {
+		if chance(r, 20) {
 			doc = mutateBytes(r, doc)
 			continue
 		}
@@ -361,10 +361,12 @@ func mutateBytes(r *rapid.T, doc string) string {
 // name is exchanged for something else, but they are not negated: the
 // documentation leaves open what that means in some cases.
 func mutateValue(r *rapid.T, v any) any {
-	if chance(r, 15) {
+	if chance(r, 4) {
 		return pick[any](r, nil, "", "*", "2012-10-17", "true", "Deny", 7, true, []any{}, []any{v}, []any{nil}, []any{v, v}, map[string]any{}, map[string]any{"AWS": v})
 	}
 	switch v := v.(type) {
+	case string:
+		return mutateBytes(r, v)
 	case []any:
 		if len(v) > 0 {
 			i := rapid.IntRange(0, len(v)-1).Draw(r, "entry")
@@ -402,7 +404,7 @@ func open(doc string) bool {
 // Whatever a document became, if it still is one then both read the same in
 // it.
 func TestDifferentialMutations(t *testing.T) {
-	answered, rounds := 0, 300
+	answered, rounds := 0, 200
 	for n := 0; n < rounds && !t.Failed(); n++ {
 		rapid.Check(t, func(r *rapid.T) {
 			q := ask(r)
@@ -425,7 +427,7 @@ func TestDifferentialMutations(t *testing.T) {
 		})
 	}
 	t.Logf("%d documents were still policies", answered)
-	if !t.Failed() && answered < rounds {
+	if !t.Failed() && answered < 10*rounds {
 		t.Errorf("%d documents were still policies: mutations must be smaller", answered)
 	}
 }

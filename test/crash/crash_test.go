@@ -62,6 +62,7 @@ func run(t *testing.T, seed uint64, rounds int, args ...string) {
 		opt:  harness.Options{Binary: harness.Binary(t), Data: filepath.Join(t.TempDir(), "data"), Args: append(args, "--log-level", "debug")},
 		rng:  rand.New(rand.NewPCG(seed, 9)),
 	}
+	a.opt.Args = append(a.opt.Args, "--audit-log", a.opt.Data+".audit")
 	a.prepare(t)
 	began := time.Now()
 	for n := range rounds {
@@ -262,5 +263,8 @@ func (a *arena) finish(t *testing.T) {
 	if err := s.Stop(); err != nil {
 		t.Error(err)
 	}
-	t.Log(s.Ecru(append([]string{"fsck", "--data", a.opt.Data, "--region", harness.Region, "--account", harness.Account}, a.opt.Args...)...).Must(t))
+	folder := append([]string{"--data", a.opt.Data, "--region", harness.Region, "--account", harness.Account}, a.opt.Args...)
+	t.Log(s.Ecru(append([]string{"fsck"}, folder...)...).Must(t))
+	t.Log(s.Ecru(append([]string{"audit", "verify"}, folder...)...).Must(t)) // also that every change has its record
+	t.Log(s.Ecru(append([]string{"audit", "verify", a.opt.Data + ".audit"}, folder...)...).Must(t))
 }

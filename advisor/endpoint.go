@@ -4,8 +4,11 @@
 package advisor
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -36,6 +39,27 @@ type Endpoint struct {
 	Caller  string // its ARN
 }
 
+// wholeAnswers reads each answer before it hands it over. The SDK closes a
+// request's body as soon as the answer begins; if net/http has not looked for
+// the end of that body by then, which happens with a server that is near, it
+// closes the connection under the rest of the answer.
+type wholeAnswers struct{ aws.HTTPClient }
+
+// maxAnswer bounds an answer, in bytes.
+const maxAnswer = 64 << 20
+
+// Do implements aws.HTTPClient.
+func (c wholeAnswers) Do(r *http.Request) (*http.Response, error) {
+	res, err := c.HTTPClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	res.Body.Close()
+	res.Body = io.NopCloser(bytes.NewReader(b))
+	return res, err
+}
+
 // Connect finds the credentials and asks who they are of.
 func Connect(ctx context.Context, o Options) (*Endpoint, error) {
 	var opts []func(*config.LoadOptions) error
@@ -49,6 +73,7 @@ func Connect(ctx context.Context, o Options) (*Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.HTTPClient = wholeAnswers{cfg.HTTPClient}
 	if o.EndpointURL != "" {
 		cfg.BaseEndpoint = &o.EndpointURL
 	}

@@ -40,7 +40,7 @@ const (
 // A Server answers CloudTrail requests. Its methods are safe for concurrent use.
 type Server struct {
 	log *audit.Log
-	rpc *rpc.Server[ecr.Caller]
+	*rpc.Server[ecr.Caller]
 }
 
 // New returns a server on the audit trail. An error means that the API model
@@ -51,8 +51,8 @@ func New(trail *audit.Log, id *identity.Identity, log *slog.Logger) (*Server, er
 		return nil, fmt.Errorf("cloudtrailapi: %w", err)
 	}
 	s := &Server{log: trail}
-	s.rpc, err = rpc.New(rpc.Service{Source: Source, Model: model, Exceptions: exceptions(), Unknown: unknown, Deny: id.EncodeDenial, Log: log,
-		Invalid: map[string]string{"MaxResults": "InvalidMaxResultsException", "EventCategory": "InvalidEventCategoryException", "NextToken": "InvalidNextTokenException"}},
+	s.Server, err = rpc.New(rpc.Service{Source: Source, Model: model, Exceptions: exceptions(), Unknown: unknown, Deny: id.EncodeDenial, Log: log,
+		Invalid: map[string]string{"MaxResults": "InvalidMaxResultsException", "EventCategory": "InvalidEventCategoryException", "NextToken": "InvalidNextTokenException"}}, rpc.Caller,
 		[]rpc.Handler[ecr.Caller]{rpc.Op("LookupEvents", s.lookupEvents)})
 	return s, err
 }
@@ -89,20 +89,6 @@ func exceptions() *rpc.Exceptions {
 	}
 	return &t
 }
-
-// ServeAction answers one request of an authenticated caller.
-func (s *Server) ServeAction(w http.ResponseWriter, r *http.Request, c ecr.Caller, action string, in rpc.Request) {
-	s.rpc.Serve(r.Context(), w, c, c, action, in)
-}
-
-// Operations returns the names of the operations that are served, sorted.
-func (s *Server) Operations() []string { return s.rpc.Operations() }
-
-// Serves reports whether an operation is served.
-func (s *Server) Serves(action string) bool { return s.rpc.Serves(action) }
-
-// Error answers a request that failed, in the form of this API.
-func (s *Server) Error(w http.ResponseWriter, c ecr.Caller, err error) { s.rpc.Error(w, c, err) }
 
 // maxResults is the length of a page unless the request says otherwise
 // (CloudTrail API, LookupEvents).

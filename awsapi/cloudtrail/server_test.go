@@ -276,7 +276,7 @@ var common = map[string]bool{
 
 func TestEveryCode(t *testing.T) {
 	w := newWorld(t)
-	modelled := w.server.rpc.Model.Exceptions()
+	modelled := w.server.Model.Exceptions()
 	for code, e := range exceptions() {
 		if e.Name == "" || e.Status < 400 || e.Status > 599 {
 			t.Errorf("code %d has the row %+v", code, e)

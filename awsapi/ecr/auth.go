@@ -6,6 +6,8 @@ import (
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+
+	"github.com/ecruhq/ecru/awsapi/rpc"
 )
 
 // getAuthorizationToken answers with one entry for each registry that is
@@ -21,7 +23,7 @@ func (s *Server) getAuthorizationToken(ctx context.Context, c call, in *sdk.GetA
 	if len(registries) == 0 {
 		registries = []string{c.Account}
 	}
-	return &sdk.GetAuthorizationTokenOutput{AuthorizationData: each(registries, func(account string) types.AuthorizationData {
+	return &sdk.GetAuthorizationTokenOutput{AuthorizationData: rpc.Each(registries, func(account string) types.AuthorizationData {
 		endpoint := s.reg.ProxyEndpoint(account)
 		return types.AuthorizationData{AuthorizationToken: &token, ExpiresAt: &expires, ProxyEndpoint: &endpoint}
 	})}, nil

@@ -7,6 +7,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
+	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/registry"
 )
@@ -14,9 +15,9 @@ import (
 func (s *Server) putImage(ctx context.Context, c call, in *sdk.PutImageInput) (*sdk.PutImageOutput, error) {
 	m, err := s.reg.PutImage(ctx, c.Caller, c.repository(in.RegistryId, in.RepositoryName), registry.PutImageInput{
 		Manifest:  []byte(*in.ImageManifest),
-		MediaType: str(in.ImageManifestMediaType),
-		Tag:       str(in.ImageTag),
-		Digest:    str(in.ImageDigest),
+		MediaType: rpc.Str(in.ImageManifestMediaType),
+		Tag:       rpc.Str(in.ImageTag),
+		Digest:    rpc.Str(in.ImageDigest),
 	})
 	if err != nil {
 		return nil, err
@@ -26,19 +27,19 @@ func (s *Server) putImage(ctx context.Context, c call, in *sdk.PutImageInput) (*
 }
 
 func (s *Server) batchGetImage(ctx context.Context, c call, in *sdk.BatchGetImageInput) (*sdk.BatchGetImageOutput, error) {
-	images, failures, err := s.reg.BatchGetImage(ctx, c.Caller, c.repository(in.RegistryId, in.RepositoryName), each(in.ImageIds, imageIDIn), in.AcceptedMediaTypes)
+	images, failures, err := s.reg.BatchGetImage(ctx, c.Caller, c.repository(in.RegistryId, in.RepositoryName), rpc.Each(in.ImageIds, imageIDIn), in.AcceptedMediaTypes)
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.BatchGetImageOutput{Images: each(images, image), Failures: each(failures, imageFailure)}, nil
+	return &sdk.BatchGetImageOutput{Images: rpc.Each(images, image), Failures: rpc.Each(failures, imageFailure)}, nil
 }
 
 func (s *Server) batchDeleteImage(ctx context.Context, c call, in *sdk.BatchDeleteImageInput) (*sdk.BatchDeleteImageOutput, error) {
-	ids, failures, err := s.reg.BatchDeleteImage(ctx, c.Caller, c.repository(in.RegistryId, in.RepositoryName), each(in.ImageIds, imageIDIn))
+	ids, failures, err := s.reg.BatchDeleteImage(ctx, c.Caller, c.repository(in.RegistryId, in.RepositoryName), rpc.Each(in.ImageIds, imageIDIn))
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.BatchDeleteImageOutput{ImageIds: each(ids, imageID), Failures: each(failures, imageFailure)}, nil
+	return &sdk.BatchDeleteImageOutput{ImageIds: rpc.Each(ids, imageID), Failures: rpc.Each(failures, imageFailure)}, nil
 }
 
 func (s *Server) describeImages(ctx context.Context, c call, in *sdk.DescribeImagesInput) (*sdk.DescribeImagesOutput, error) {
@@ -49,11 +50,11 @@ func (s *Server) describeImages(ctx context.Context, c call, in *sdk.DescribeIma
 	if f := in.Filter; f != nil {
 		filter = ecr.ImageFilter{TagStatus: string(f.TagStatus), Status: string(f.ImageStatus)}
 	}
-	images, next, err := s.reg.DescribeImages(ctx, c.Caller, c.repository(in.RegistryId, in.RepositoryName), each(in.ImageIds, imageIDIn), filter, page(in.NextToken, in.MaxResults))
+	images, next, err := s.reg.DescribeImages(ctx, c.Caller, c.repository(in.RegistryId, in.RepositoryName), rpc.Each(in.ImageIds, imageIDIn), filter, page(in.NextToken, in.MaxResults))
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.DescribeImagesOutput{ImageDetails: each(images, imageDetail), NextToken: opt(next)}, nil
+	return &sdk.DescribeImagesOutput{ImageDetails: rpc.Each(images, imageDetail), NextToken: rpc.Opt(next)}, nil
 }
 
 func (s *Server) listImages(ctx context.Context, c call, in *sdk.ListImagesInput) (*sdk.ListImagesOutput, error) {
@@ -65,7 +66,7 @@ func (s *Server) listImages(ctx context.Context, c call, in *sdk.ListImagesInput
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.ListImagesOutput{ImageIds: each(ids, imageID), NextToken: opt(next)}, nil
+	return &sdk.ListImagesOutput{ImageIds: rpc.Each(ids, imageID), NextToken: rpc.Opt(next)}, nil
 }
 
 // listImageReferrers filters by status after paging, so that a page may be
@@ -79,11 +80,11 @@ func (s *Server) listImageReferrers(ctx context.Context, c call, in *sdk.ListIma
 			status = f.ArtifactStatus
 		}
 	}
-	refs, next, err := s.reg.ListImageReferrers(ctx, c.Caller, c.repository(in.RegistryId, in.RepositoryName), str(in.SubjectId.ImageDigest), artifactTypes, page(in.NextToken, in.MaxResults))
+	refs, next, err := s.reg.ListImageReferrers(ctx, c.Caller, c.repository(in.RegistryId, in.RepositoryName), rpc.Str(in.SubjectId.ImageDigest), artifactTypes, page(in.NextToken, in.MaxResults))
 	if err != nil {
 		return nil, err
 	}
-	out := &sdk.ListImageReferrersOutput{Referrers: []types.ImageReferrer{}, NextToken: opt(next)}
+	out := &sdk.ListImageReferrersOutput{Referrers: []types.ImageReferrer{}, NextToken: rpc.Opt(next)}
 	for _, ref := range refs {
 		if status == types.ArtifactStatusFilterAny || string(status) == string(ref.Status) {
 			out.Referrers = append(out.Referrers, referrer(ref))
@@ -93,23 +94,23 @@ func (s *Server) listImageReferrers(ctx context.Context, c call, in *sdk.ListIma
 }
 
 func imageIDIn(id types.ImageIdentifier) ecr.ImageID {
-	return ecr.ImageID{Digest: str(id.ImageDigest), Tag: str(id.ImageTag)}
+	return ecr.ImageID{Digest: rpc.Str(id.ImageDigest), Tag: rpc.Str(id.ImageTag)}
 }
 
 func imageID(id ecr.ImageID) types.ImageIdentifier {
-	return types.ImageIdentifier{ImageDigest: opt(id.Digest), ImageTag: opt(id.Tag)}
+	return types.ImageIdentifier{ImageDigest: rpc.Opt(id.Digest), ImageTag: rpc.Opt(id.Tag)}
 }
 
 func imageFailure(f ecr.ImageFailure) types.ImageFailure {
 	id := imageID(f.ID)
-	return types.ImageFailure{ImageId: &id, FailureCode: types.ImageFailureCode(f.Code), FailureReason: opt(f.Reason)}
+	return types.ImageFailure{ImageId: &id, FailureCode: types.ImageFailureCode(f.Code), FailureReason: rpc.Opt(f.Reason)}
 }
 
 func image(m ecr.Manifest) types.Image {
 	id, manifest := imageID(ecr.ImageID{Digest: m.Digest, Tag: m.Tag}), string(m.Payload)
 	return types.Image{
 		RegistryId: &m.Repository.Account, RepositoryName: &m.Repository.Name,
-		ImageId: &id, ImageManifest: &manifest, ImageManifestMediaType: opt(m.MediaType),
+		ImageId: &id, ImageManifest: &manifest, ImageManifestMediaType: rpc.Opt(m.MediaType),
 	}
 }
 
@@ -118,15 +119,15 @@ func imageDetail(m *ecr.Image) types.ImageDetail {
 		RegistryId: &m.Repository.Account, RepositoryName: &m.Repository.Name,
 		ImageDigest: &m.Digest, ImageTags: m.Tags, ImageSizeInBytes: &m.Size,
 		ImagePushedAt: &m.PushedAt, LastRecordedPullTime: when(m.LastPulledAt),
-		ImageManifestMediaType: opt(m.MediaType), ArtifactMediaType: opt(m.ArtifactType),
-		ImageStatus: types.ImageStatus(m.Status), SubjectManifestDigest: opt(m.Subject),
+		ImageManifestMediaType: rpc.Opt(m.MediaType), ArtifactMediaType: rpc.Opt(m.ArtifactType),
+		ImageStatus: types.ImageStatus(m.Status), SubjectManifestDigest: rpc.Opt(m.Subject),
 	}
 }
 
 func referrer(m *ecr.Image) types.ImageReferrer {
 	return types.ImageReferrer{
 		Digest: &m.Digest, MediaType: &m.MediaType, Size: &m.ManifestSize,
-		ArtifactType: opt(m.ArtifactType), Annotations: m.Annotations,
+		ArtifactType: rpc.Opt(m.ArtifactType), Annotations: m.Annotations,
 		ArtifactStatus: types.ArtifactStatus(m.Status),
 	}
 }

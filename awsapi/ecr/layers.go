@@ -6,6 +6,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
+	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
 )
 
@@ -18,7 +19,7 @@ func (s *Server) batchCheckLayerAvailability(ctx context.Context, c call, in *sd
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.BatchCheckLayerAvailabilityOutput{Layers: each(layers, layer), Failures: each(failures, layerFailure)}, nil
+	return &sdk.BatchCheckLayerAvailabilityOutput{Layers: rpc.Each(layers, layer), Failures: rpc.Each(failures, layerFailure)}, nil
 }
 
 func (s *Server) getDownloadURLForLayer(ctx context.Context, c call, in *sdk.GetDownloadUrlForLayerInput) (*sdk.GetDownloadUrlForLayerOutput, error) {
@@ -66,5 +67,5 @@ func layer(l ecr.Layer) types.Layer {
 }
 
 func layerFailure(f ecr.LayerFailure) types.LayerFailure {
-	return types.LayerFailure{LayerDigest: &f.Digest, FailureCode: types.LayerFailureCode(f.Code), FailureReason: opt(f.Reason)}
+	return types.LayerFailure{LayerDigest: &f.Digest, FailureCode: types.LayerFailureCode(f.Code), FailureReason: rpc.Opt(f.Reason)}
 }

@@ -123,34 +123,9 @@ func exclusive[T any](list string, names []T, token *string, limit *int32) error
 
 // page is the part of a list that a request asks for.
 func page(token *string, limit *int32) ecr.Page {
-	p := ecr.Page{Token: str(token)}
+	p := ecr.Page{Token: rpc.Str(token)}
 	if limit != nil {
 		p.Limit = int(*limit)
 	}
 	return p
-}
-
-// str is a member's value, or "" if it is absent.
-func str(p *string) string {
-	if p == nil {
-		return ""
-	}
-	return *p
-}
-
-// opt is a member that is left out when it is empty.
-func opt(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-// each turns a list into another, never nil: an empty list is sent as one.
-func each[A, B any](list []A, f func(A) B) []B {
-	out := make([]B, len(list))
-	for i := range list {
-		out[i] = f(list[i])
-	}
-	return out
 }

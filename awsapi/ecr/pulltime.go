@@ -5,6 +5,7 @@ import (
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecr"
 
+	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
 )
 
@@ -29,7 +30,7 @@ func (s *Server) listPullTimeExclusions(ctx context.Context, c call, in *sdk.Lis
 		return nil, err
 	}
 	return &sdk.ListPullTimeUpdateExclusionsOutput{
-		PullTimeUpdateExclusions: each(list, func(e ecr.PullTimeExclusion) string { return e.PrincipalARN }),
-		NextToken:                opt(next),
+		PullTimeUpdateExclusions: rpc.Each(list, func(e ecr.PullTimeExclusion) string { return e.PrincipalARN }),
+		NextToken:                rpc.Opt(next),
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
+	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
 )
 
@@ -17,7 +18,7 @@ func (s *Server) createRepository(ctx context.Context, c call, in *sdk.CreateRep
 		Tags:                tagsIn(in.Tags),
 	}
 	if e := in.EncryptionConfiguration; e != nil {
-		settings.Encryption = ecr.Encryption{Type: string(e.EncryptionType), KMSKey: str(e.KmsKey)}
+		settings.Encryption = ecr.Encryption{Type: string(e.EncryptionType), KMSKey: rpc.Str(e.KmsKey)}
 	}
 	repo, err := s.reg.CreateRepository(ctx, c.Caller, c.repository(in.RegistryId, in.RepositoryName), settings)
 	if err != nil {
@@ -44,7 +45,7 @@ func (s *Server) describeRepositories(ctx context.Context, c call, in *sdk.Descr
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.DescribeRepositoriesOutput{Repositories: each(repos, s.repository), NextToken: opt(next)}, nil
+	return &sdk.DescribeRepositoriesOutput{Repositories: rpc.Each(repos, s.repository), NextToken: rpc.Opt(next)}, nil
 }
 
 func (s *Server) putImageTagMutability(ctx context.Context, c call, in *sdk.PutImageTagMutabilityInput) (*sdk.PutImageTagMutabilityOutput, error) {
@@ -98,7 +99,7 @@ func (s *Server) repository(r *ecr.Repository) types.Repository {
 		ImageTagMutabilityExclusionFilters: exclusionsOut(r.MutabilityExclusion),
 		ImageScanningConfiguration:         &types.ImageScanningConfiguration{ScanOnPush: r.ScanOnPush},
 		EncryptionConfiguration: &types.EncryptionConfiguration{
-			EncryptionType: types.EncryptionType(r.Encryption.Type), KmsKey: opt(r.Encryption.KMSKey),
+			EncryptionType: types.EncryptionType(r.Encryption.Type), KmsKey: rpc.Opt(r.Encryption.KMSKey),
 		},
 	}
 }
@@ -108,7 +109,7 @@ func exclusionsIn(list []types.ImageTagMutabilityExclusionFilter) []string {
 	if list == nil {
 		return nil
 	}
-	return each(list, func(f types.ImageTagMutabilityExclusionFilter) string { return *f.Filter })
+	return rpc.Each(list, func(f types.ImageTagMutabilityExclusionFilter) string { return *f.Filter })
 }
 
 // exclusionsOut leaves the member out where there is nothing to exclude.
@@ -116,7 +117,7 @@ func exclusionsOut(list []string) []types.ImageTagMutabilityExclusionFilter {
 	if len(list) == 0 {
 		return nil
 	}
-	return each(list, func(f string) types.ImageTagMutabilityExclusionFilter {
+	return rpc.Each(list, func(f string) types.ImageTagMutabilityExclusionFilter {
 		return types.ImageTagMutabilityExclusionFilter{Filter: &f, FilterType: types.ImageTagMutabilityExclusionFilterTypeWildcard}
 	})
 }
@@ -126,9 +127,9 @@ func tagsIn(list []types.Tag) []ecr.Tag {
 	if list == nil {
 		return nil
 	}
-	return each(list, func(t types.Tag) ecr.Tag { return ecr.Tag{Key: *t.Key, Value: *t.Value} })
+	return rpc.Each(list, func(t types.Tag) ecr.Tag { return ecr.Tag{Key: *t.Key, Value: *t.Value} })
 }
 
 func tagsOut(list []ecr.Tag) []types.Tag {
-	return each(list, func(t ecr.Tag) types.Tag { return types.Tag{Key: &t.Key, Value: &t.Value} })
+	return rpc.Each(list, func(t ecr.Tag) types.Tag { return types.Tag{Key: &t.Key, Value: &t.Value} })
 }

@@ -36,7 +36,7 @@ type Server struct {
 	reg      *registry.Registry
 	id       *identity.Identity
 	external string
-	rpc      *rpc.Server[call]
+	*rpc.Server[call]
 }
 
 // New returns a server on the core. externalURL, as in https://ecr.example.com,
@@ -52,7 +52,7 @@ func New(reg *registry.Registry, id *identity.Identity, externalURL string, log 
 	if got := model.TargetPrefix(); got != TargetPrefix {
 		return nil, fmt.Errorf("ecrapi: the API model is of %s", got)
 	}
-	s.rpc, err = rpc.New(rpc.Service{Source: Source, Model: model, Exceptions: &exceptions, Unknown: unknown, Deny: id.EncodeDenial, Log: log}, s.handlers())
+	s.Server, err = rpc.New(rpc.Service{Source: Source, Model: model, Exceptions: &exceptions, Unknown: unknown, Deny: id.EncodeDenial, Log: log}, s.call, s.handlers())
 	return s, err
 }
 
@@ -70,22 +70,8 @@ func MaxBody(action string) int64 {
 	return others
 }
 
-// ServeAction answers one request of an authenticated caller. action is the
-// part of X-Amz-Target after the dot. The body is not used after the return;
-// the dispatcher bounds its size, see MaxBody.
-func (s *Server) ServeAction(w http.ResponseWriter, r *http.Request, c ecr.Caller, action string, in rpc.Request) {
-	s.rpc.Serve(r.Context(), w, c, call{Caller: c, base: s.base(r, c)}, action, in)
-}
-
-// Operations returns the names of the operations that are served, sorted.
-func (s *Server) Operations() []string { return s.rpc.Operations() }
-
-// Serves reports whether an operation is served.
-func (s *Server) Serves(action string) bool { return s.rpc.Serves(action) }
-
-// Error answers a request that failed, in the form of this API; it serves the
-// dispatcher too.
-func (s *Server) Error(w http.ResponseWriter, c ecr.Caller, err error) { s.rpc.Error(w, c, err) }
+// call is a caller with what handlers need to know of the request.
+func (s *Server) call(r *http.Request, c ecr.Caller) call { return call{Caller: c, base: s.base(r, c)} }
 
 // base returns the scheme and host that links in an answer start with.
 func (s *Server) base(r *http.Request, c ecr.Caller) string {
@@ -106,7 +92,7 @@ type call struct {
 
 // repository names a repository of a request; registryID may be nil.
 func (c call) repository(registryID, name *string) ecr.RepositoryID {
-	return c.RepositoryIn(str(registryID), str(name))
+	return c.RepositoryIn(rpc.Str(registryID), rpc.Str(name))
 }
 
 // registry returns the registry that a request means: its registryId, or the

@@ -97,7 +97,7 @@ var common = map[string]bool{
 
 func TestEveryCode(t *testing.T) {
 	s := edge(t, io.Discard)
-	modelled := s.rpc.Model.Exceptions()
+	modelled := s.Model.Exceptions()
 	for code := range ecr.NumCodes {
 		e := exceptions[code]
 		switch {
@@ -220,7 +220,7 @@ func TestEveryOperation(t *testing.T) {
 			t.Errorf("%s: served %v, missing %v", name, served, missing)
 		}
 	}
-	if got := len(s.rpc.Operations()) + len(notBuilt); got != len(all) {
+	if got := len(s.Operations()) + len(notBuilt); got != len(all) {
 		t.Errorf("%d operations in the tables, %d in the SDK", got, len(all))
 	}
 }
@@ -281,9 +281,9 @@ the service ` + "`ecr`" + `. Of ECR's %d operations this version serves %d.
 `
 
 func apiTable(s *Server) []byte {
-	names := slices.Sorted(slices.Values(append(s.rpc.Operations(), notBuilt[:]...)))
+	names := slices.Sorted(slices.Values(append(s.Operations(), notBuilt[:]...)))
 	var b bytes.Buffer
-	fmt.Fprintf(&b, apiHead, len(names), len(s.rpc.Operations()))
+	fmt.Fprintf(&b, apiHead, len(names), len(s.Operations()))
 	for _, name := range names {
 		state := "not built yet"
 		if s.Serves(name) {

@@ -6,18 +6,19 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 
+	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/registry"
 )
 
 func (s *Server) createTemplate(ctx context.Context, c call, in *sdk.CreateRepositoryCreationTemplateInput) (*sdk.CreateRepositoryCreationTemplateOutput, error) {
 	t := ecr.Template{
-		Account: c.Account, Prefix: *in.Prefix, Description: str(in.Description),
+		Account: c.Account, Prefix: *in.Prefix, Description: rpc.Str(in.Description),
 		AppliedFor:          appliedForIn(in.AppliedFor),
 		Mutability:          ecr.Mutability(in.ImageTagMutability),
 		MutabilityExclusion: exclusionsIn(in.ImageTagMutabilityExclusionFilters),
-		Policy:              str(in.RepositoryPolicy), LifecyclePolicy: str(in.LifecyclePolicy),
-		Tags: tagsIn(in.ResourceTags), CustomRoleARN: str(in.CustomRoleArn),
+		Policy:              rpc.Str(in.RepositoryPolicy), LifecyclePolicy: rpc.Str(in.LifecyclePolicy),
+		Tags: tagsIn(in.ResourceTags), CustomRoleARN: rpc.Str(in.CustomRoleArn),
 	}
 	if e := templateEncryptionIn(in.EncryptionConfiguration); e != nil {
 		t.Encryption = *e
@@ -68,24 +69,24 @@ func (s *Server) describeTemplates(ctx context.Context, c call, in *sdk.Describe
 		return nil, err
 	}
 	return &sdk.DescribeRepositoryCreationTemplatesOutput{
-		RegistryId: &c.Account, RepositoryCreationTemplates: each(list, template), NextToken: opt(next),
+		RegistryId: &c.Account, RepositoryCreationTemplates: rpc.Each(list, template), NextToken: rpc.Opt(next),
 	}, nil
 }
 
 // template is a template's record as the API shows it.
 func template(t *ecr.Template) types.RepositoryCreationTemplate {
 	out := types.RepositoryCreationTemplate{
-		Prefix: &t.Prefix, Description: opt(t.Description),
-		AppliedFor:                         each(t.AppliedFor, func(a string) types.RCTAppliedFor { return types.RCTAppliedFor(a) }),
+		Prefix: &t.Prefix, Description: rpc.Opt(t.Description),
+		AppliedFor:                         rpc.Each(t.AppliedFor, func(a string) types.RCTAppliedFor { return types.RCTAppliedFor(a) }),
 		ImageTagMutability:                 types.ImageTagMutability(t.Mutability),
 		ImageTagMutabilityExclusionFilters: exclusionsOut(t.MutabilityExclusion),
-		RepositoryPolicy:                   opt(t.Policy), LifecyclePolicy: opt(t.LifecyclePolicy),
-		ResourceTags: tagsOut(t.Tags), CustomRoleArn: opt(t.CustomRoleARN),
+		RepositoryPolicy:                   rpc.Opt(t.Policy), LifecyclePolicy: rpc.Opt(t.LifecyclePolicy),
+		ResourceTags: tagsOut(t.Tags), CustomRoleArn: rpc.Opt(t.CustomRoleARN),
 		CreatedAt: &t.CreatedAt, UpdatedAt: &t.UpdatedAt,
 	}
 	if t.Encryption.Type != "" {
 		out.EncryptionConfiguration = &types.EncryptionConfigurationForRepositoryCreationTemplate{
-			EncryptionType: types.EncryptionType(t.Encryption.Type), KmsKey: opt(t.Encryption.KMSKey),
+			EncryptionType: types.EncryptionType(t.Encryption.Type), KmsKey: rpc.Opt(t.Encryption.KMSKey),
 		}
 	}
 	return out
@@ -96,12 +97,12 @@ func appliedForIn(list []types.RCTAppliedFor) []string {
 	if list == nil {
 		return nil
 	}
-	return each(list, func(a types.RCTAppliedFor) string { return string(a) })
+	return rpc.Each(list, func(a types.RCTAppliedFor) string { return string(a) })
 }
 
 func templateEncryptionIn(e *types.EncryptionConfigurationForRepositoryCreationTemplate) *ecr.Encryption {
 	if e == nil {
 		return nil
 	}
-	return &ecr.Encryption{Type: string(e.EncryptionType), KMSKey: str(e.KmsKey)}
+	return &ecr.Encryption{Type: string(e.EncryptionType), KMSKey: rpc.Str(e.KmsKey)}
 }

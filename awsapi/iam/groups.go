@@ -14,7 +14,7 @@ import (
 func (s *Server) groups() []rpc.Handler[ecr.Caller] {
 	return []rpc.Handler[ecr.Caller]{
 		rpc.Op("CreateGroup", func(ctx context.Context, c ecr.Caller, in *sdk.CreateGroupInput) (*sdk.CreateGroupOutput, error) {
-			e, err := s.id.Create(ctx, c, identity.Group, *in.GroupName, identity.Settings{Path: str(in.Path)})
+			e, err := s.id.Create(ctx, c, identity.Group, *in.GroupName, identity.Settings{Path: rpc.Str(in.Path)})
 			g := group(e)
 			return &sdk.CreateGroupOutput{Group: &g}, err
 		}),
@@ -22,12 +22,12 @@ func (s *Server) groups() []rpc.Handler[ecr.Caller] {
 			e, users, err := s.id.Members(ctx, c, *in.GroupName)
 			g := group(e)
 			users, more, marker := part(users, in.Marker, in.MaxItems, nameOf)
-			return &sdk.GetGroupOutput{Group: &g, Users: each(users, listedUser), IsTruncated: more, Marker: marker}, err
+			return &sdk.GetGroupOutput{Group: &g, Users: rpc.Each(users, listedUser), IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("ListGroups", func(ctx context.Context, c ecr.Caller, in *sdk.ListGroupsInput) (*sdk.ListGroupsOutput, error) {
-			list, err := s.id.List(ctx, c, identity.Group, str(in.PathPrefix), str(in.Marker), items(in.MaxItems)+1)
+			list, err := s.id.List(ctx, c, identity.Group, rpc.Str(in.PathPrefix), rpc.Str(in.Marker), items(in.MaxItems)+1)
 			list, more, marker := page(list, in.MaxItems, nameOf)
-			return &sdk.ListGroupsOutput{Groups: each(list, group), IsTruncated: more, Marker: marker}, err
+			return &sdk.ListGroupsOutput{Groups: rpc.Each(list, group), IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("DeleteGroup", func(ctx context.Context, c ecr.Caller, in *sdk.DeleteGroupInput) (*sdk.DeleteGroupOutput, error) {
 			return none[sdk.DeleteGroupOutput](s.id.Delete(ctx, c, identity.Group, *in.GroupName))
@@ -51,7 +51,7 @@ func (s *Server) groups() []rpc.Handler[ecr.Caller] {
 		rpc.Op("ListGroupPolicies", func(ctx context.Context, c ecr.Caller, in *sdk.ListGroupPoliciesInput) (*sdk.ListGroupPoliciesOutput, error) {
 			names, err := s.id.ListPolicies(ctx, c, identity.Group, *in.GroupName)
 			names, more, marker := part(names, in.Marker, in.MaxItems, self)
-			return &sdk.ListGroupPoliciesOutput{PolicyNames: each(names, self), IsTruncated: more, Marker: marker}, err
+			return &sdk.ListGroupPoliciesOutput{PolicyNames: rpc.Each(names, self), IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("AttachGroupPolicy", func(ctx context.Context, c ecr.Caller, in *sdk.AttachGroupPolicyInput) (*sdk.AttachGroupPolicyOutput, error) {
 			return none[sdk.AttachGroupPolicyOutput](s.id.Attach(ctx, c, identity.Group, *in.GroupName, *in.PolicyArn))

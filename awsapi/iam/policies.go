@@ -18,7 +18,7 @@ import (
 func (s *Server) policies() []rpc.Handler[ecr.Caller] {
 	return []rpc.Handler[ecr.Caller]{
 		rpc.Op("CreatePolicy", func(ctx context.Context, c ecr.Caller, in *sdk.CreatePolicyInput) (*sdk.CreatePolicyOutput, error) {
-			p, err := s.id.CreatePolicy(ctx, c, *in.PolicyName, str(in.Path), str(in.Description), *in.PolicyDocument, fromTags(in.Tags))
+			p, err := s.id.CreatePolicy(ctx, c, *in.PolicyName, rpc.Str(in.Path), rpc.Str(in.Description), *in.PolicyDocument, fromTags(in.Tags))
 			out := policyWithTags(p)
 			out.Description = nil // as IAM's answer
 			return &sdk.CreatePolicyOutput{Policy: out}, err
@@ -40,7 +40,7 @@ func (s *Server) policies() []rpc.Handler[ecr.Caller] {
 		rpc.Op("GetPolicyVersion", s.getPolicyVersion),
 		rpc.Op("ListPolicyVersions", func(ctx context.Context, c ecr.Caller, in *sdk.ListPolicyVersionsInput) (*sdk.ListPolicyVersionsOutput, error) {
 			list, err := s.id.PolicyVersions(ctx, c, "iam:ListPolicyVersions", *in.PolicyArn)
-			return &sdk.ListPolicyVersionsOutput{Versions: each(list, func(v identity.PolicyVersion) types.PolicyVersion {
+			return &sdk.ListPolicyVersionsOutput{Versions: rpc.Each(list, func(v identity.PolicyVersion) types.PolicyVersion {
 				out := version(v)
 				out.Document = nil
 				return out
@@ -76,7 +76,7 @@ func policy(p identity.ManagedPolicy) types.Policy {
 
 func policyWithTags(p identity.ManagedPolicy) *types.Policy {
 	out := policy(p)
-	out.Description = opt(p.Description)
+	out.Description = rpc.Opt(p.Description)
 	out.Tags = toTags(p.Tags)
 	return &out
 }
@@ -108,10 +108,10 @@ func (s *Server) listPolicies(ctx context.Context, c ecr.Caller, in *sdk.ListPol
 		return nil, errUsage
 	}
 	list, err := s.id.ManagedPolicies(ctx, c, identity.PolicyFilter{
-		AWS: in.Scope != types.PolicyScopeTypeLocal, Local: in.Scope != types.PolicyScopeTypeAws, Attached: in.OnlyAttached, Path: str(in.PathPrefix),
-	}, str(in.Marker), items(in.MaxItems)+1)
+		AWS: in.Scope != types.PolicyScopeTypeLocal, Local: in.Scope != types.PolicyScopeTypeAws, Attached: in.OnlyAttached, Path: rpc.Str(in.PathPrefix),
+	}, rpc.Str(in.Marker), items(in.MaxItems)+1)
 	list, more, marker := page(list, in.MaxItems, func(p identity.ManagedPolicy) string { return p.ARN })
-	return &sdk.ListPoliciesOutput{Policies: each(list, policy), IsTruncated: more, Marker: marker}, err
+	return &sdk.ListPoliciesOutput{Policies: rpc.Each(list, policy), IsTruncated: more, Marker: marker}, err
 }
 
 func (s *Server) getPolicyVersion(ctx context.Context, c ecr.Caller, in *sdk.GetPolicyVersionInput) (*sdk.GetPolicyVersionOutput, error) {
@@ -139,7 +139,7 @@ func (s *Server) listEntitiesForPolicy(ctx context.Context, c ecr.Caller, in *sd
 		return nil, err
 	}
 	list = slices.DeleteFunc(list, func(e identity.Entity) bool {
-		return in.EntityFilter != "" && !strings.EqualFold(string(in.EntityFilter), string(e.Kind)) || !strings.HasPrefix(e.Path, str(in.PathPrefix))
+		return in.EntityFilter != "" && !strings.EqualFold(string(in.EntityFilter), string(e.Kind)) || !strings.HasPrefix(e.Path, rpc.Str(in.PathPrefix))
 	})
 	list, more, marker := part(list, in.Marker, in.MaxItems, func(e identity.Entity) string { return string(e.Kind) + "/" + e.Name })
 	out := &sdk.ListEntitiesForPolicyOutput{PolicyGroups: []types.PolicyGroup{}, PolicyRoles: []types.PolicyRole{}, PolicyUsers: []types.PolicyUser{}, IsTruncated: more, Marker: marker}

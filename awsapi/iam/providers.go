@@ -20,11 +20,11 @@ func (s *Server) providers() []rpc.Handler[ecr.Caller] {
 		}),
 		rpc.Op("GetOpenIDConnectProvider", func(ctx context.Context, c ecr.Caller, in *sdk.GetOpenIDConnectProviderInput) (*sdk.GetOpenIDConnectProviderOutput, error) {
 			p, err := s.id.GetOIDCProvider(ctx, c, "iam:GetOpenIDConnectProvider", *in.OpenIDConnectProviderArn)
-			return &sdk.GetOpenIDConnectProviderOutput{Url: &p.URL, ClientIDList: each(p.ClientIDs, self), ThumbprintList: each(p.Thumbprints, self), Tags: toTags(p.Tags), CreateDate: &p.CreatedAt}, err
+			return &sdk.GetOpenIDConnectProviderOutput{Url: &p.URL, ClientIDList: rpc.Each(p.ClientIDs, self), ThumbprintList: rpc.Each(p.Thumbprints, self), Tags: toTags(p.Tags), CreateDate: &p.CreatedAt}, err
 		}),
 		rpc.Op("ListOpenIDConnectProviders", func(ctx context.Context, c ecr.Caller, _ *sdk.ListOpenIDConnectProvidersInput) (*sdk.ListOpenIDConnectProvidersOutput, error) {
 			list, err := s.id.ListOIDCProviders(ctx, c)
-			return &sdk.ListOpenIDConnectProvidersOutput{OpenIDConnectProviderList: each(list, func(p identity.OIDCProvider) types.OpenIDConnectProviderListEntry {
+			return &sdk.ListOpenIDConnectProvidersOutput{OpenIDConnectProviderList: rpc.Each(list, func(p identity.OIDCProvider) types.OpenIDConnectProviderListEntry {
 				return types.OpenIDConnectProviderListEntry{Arn: &p.ARN}
 			})}, err
 		}),

@@ -20,9 +20,9 @@ func (s *Server) roles() []rpc.Handler[ecr.Caller] {
 			return &sdk.GetRoleOutput{Role: roleWithTags(e)}, err
 		}),
 		rpc.Op("ListRoles", func(ctx context.Context, c ecr.Caller, in *sdk.ListRolesInput) (*sdk.ListRolesOutput, error) {
-			list, err := s.id.List(ctx, c, identity.Role, str(in.PathPrefix), str(in.Marker), items(in.MaxItems)+1)
+			list, err := s.id.List(ctx, c, identity.Role, rpc.Str(in.PathPrefix), rpc.Str(in.Marker), items(in.MaxItems)+1)
 			list, more, marker := page(list, in.MaxItems, nameOf)
-			return &sdk.ListRolesOutput{Roles: each(list, listedRole), IsTruncated: more, Marker: marker}, err
+			return &sdk.ListRolesOutput{Roles: rpc.Each(list, listedRole), IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("UpdateRole", func(ctx context.Context, c ecr.Caller, in *sdk.UpdateRoleInput) (*sdk.UpdateRoleOutput, error) {
 			return none[sdk.UpdateRoleOutput](s.id.UpdateRole(ctx, c, *in.RoleName, in.Description, seconds(in.MaxSessionDuration)))
@@ -67,7 +67,7 @@ func (s *Server) roles() []rpc.Handler[ecr.Caller] {
 		rpc.Op("ListRolePolicies", func(ctx context.Context, c ecr.Caller, in *sdk.ListRolePoliciesInput) (*sdk.ListRolePoliciesOutput, error) {
 			names, err := s.id.ListPolicies(ctx, c, identity.Role, *in.RoleName)
 			names, more, marker := part(names, in.Marker, in.MaxItems, self)
-			return &sdk.ListRolePoliciesOutput{PolicyNames: each(names, self), IsTruncated: more, Marker: marker}, err
+			return &sdk.ListRolePoliciesOutput{PolicyNames: rpc.Each(names, self), IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("AttachRolePolicy", func(ctx context.Context, c ecr.Caller, in *sdk.AttachRolePolicyInput) (*sdk.AttachRolePolicyOutput, error) {
 			return none[sdk.AttachRolePolicyOutput](s.id.Attach(ctx, c, identity.Role, *in.RoleName, *in.PolicyArn))
@@ -95,7 +95,7 @@ func seconds(n *int32) *time.Duration {
 func role(e identity.Entity) types.Role {
 	longest := int32(e.MaxSession / time.Second)
 	return types.Role{Arn: &e.ARN, CreateDate: &e.CreatedAt, Path: &e.Path, RoleId: &e.ID, RoleName: &e.Name, AssumeRolePolicyDocument: document(e.Trust),
-		Description: opt(e.Description), MaxSessionDuration: &longest, PermissionsBoundary: boundary(e.Boundary)}
+		Description: rpc.Opt(e.Description), MaxSessionDuration: &longest, PermissionsBoundary: boundary(e.Boundary)}
 }
 
 // listedRole is a role as lists have it.
@@ -114,7 +114,7 @@ func roleWithTags(e identity.Entity) *types.Role {
 }
 
 func (s *Server) createRole(ctx context.Context, c ecr.Caller, in *sdk.CreateRoleInput) (*sdk.CreateRoleOutput, error) {
-	settings := identity.Settings{Path: str(in.Path), Description: str(in.Description), Trust: *in.AssumeRolePolicyDocument, Boundary: str(in.PermissionsBoundary), Tags: fromTags(in.Tags)}
+	settings := identity.Settings{Path: rpc.Str(in.Path), Description: rpc.Str(in.Description), Trust: *in.AssumeRolePolicyDocument, Boundary: rpc.Str(in.PermissionsBoundary), Tags: fromTags(in.Tags)}
 	if d := seconds(in.MaxSessionDuration); d != nil {
 		settings.MaxSession = *d
 	}

@@ -8,7 +8,6 @@ import (
 	_ "embed"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -42,8 +41,8 @@ var newer = []string{
 
 // A Server answers IAM requests. Its methods are safe for concurrent use.
 type Server struct {
-	id  *identity.Identity
-	rpc *rpc.Server[ecr.Caller]
+	id *identity.Identity
+	*rpc.Server[ecr.Caller]
 }
 
 // New returns a server on the core. An error means that the API model and the
@@ -55,7 +54,7 @@ func New(id *identity.Identity, log *slog.Logger) (*Server, error) {
 	}
 	model.Omit(newer...)
 	s := &Server{id: id}
-	s.rpc, err = rpc.New(rpc.Service{Source: Source, Model: model, Query: true, Exceptions: &rpc.QueryExceptions, Unknown: unknown, Deny: id.EncodeDenial, Log: log},
+	s.Server, err = rpc.New(rpc.Service{Source: Source, Model: model, Query: true, Exceptions: &rpc.QueryExceptions, Unknown: unknown, Deny: id.EncodeDenial, Log: log}, rpc.Caller,
 		slices.Concat(s.users(), s.roles(), s.groups(), s.policies(), s.providers()))
 	return s, err
 }
@@ -63,20 +62,6 @@ func New(id *identity.Identity, log *slog.Logger) (*Server, error) {
 func unknown(action string) error {
 	return ecr.Errorf(ecr.UnknownOperation, "The operation %.64q of IAM is not served here: docs/iam-api.md lists those that are.", strings.ToValidUTF8(action, "?"))
 }
-
-// ServeAction answers one request of an authenticated caller.
-func (s *Server) ServeAction(w http.ResponseWriter, r *http.Request, c ecr.Caller, action string, in rpc.Request) {
-	s.rpc.Serve(r.Context(), w, c, c, action, in)
-}
-
-// Operations returns the names of the operations that are served, sorted.
-func (s *Server) Operations() []string { return s.rpc.Operations() }
-
-// Serves reports whether an operation is served.
-func (s *Server) Serves(action string) bool { return s.rpc.Serves(action) }
-
-// Error answers a request that failed, in the form of this API.
-func (s *Server) Error(w http.ResponseWriter, c ecr.Caller, err error) { s.rpc.Error(w, c, err) }
 
 // none is the output of operations that answer nothing.
 func none[T any](err error) (*T, error) {
@@ -86,37 +71,12 @@ func none[T any](err error) (*T, error) {
 	return new(T), nil
 }
 
-// str is a member's value, or "" if it is absent.
-func str(p *string) string {
-	if p == nil {
-		return ""
-	}
-	return *p
-}
-
-// opt is a member that is left out when it is empty.
-func opt(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-// each turns a list into another, never nil.
-func each[A, B any](list []A, f func(A) B) []B {
-	out := make([]B, len(list))
-	for i := range list {
-		out[i] = f(list[i])
-	}
-	return out
-}
-
 func fromTags(list []types.Tag) []ecr.Tag {
-	return each(list, func(t types.Tag) ecr.Tag { return ecr.Tag{Key: *t.Key, Value: str(t.Value)} })
+	return rpc.Each(list, func(t types.Tag) ecr.Tag { return ecr.Tag{Key: *t.Key, Value: rpc.Str(t.Value)} })
 }
 
 func toTags(list []ecr.Tag) []types.Tag {
-	return each(list, func(t ecr.Tag) types.Tag { return types.Tag{Key: &t.Key, Value: &t.Value} })
+	return rpc.Each(list, func(t ecr.Tag) types.Tag { return types.Tag{Key: &t.Key, Value: &t.Value} })
 }
 
 // defaultItems is the length of a page unless MaxItems says otherwise.
@@ -170,7 +130,7 @@ func boundary(arn string) *types.AttachedPermissionsBoundary {
 func under(arns []string, prefix *string) []string {
 	return slices.DeleteFunc(arns, func(arn string) bool {
 		_, path, _ := strings.Cut(arn, ":policy")
-		return !strings.HasPrefix(path, str(prefix))
+		return !strings.HasPrefix(path, rpc.Str(prefix))
 	})
 }
 
@@ -182,7 +142,7 @@ func tagPage(tags []ecr.Tag, marker *string, limit *int32) (out []types.Tag, tru
 }
 
 func attached(arns []string) []types.AttachedPolicy {
-	return each(arns, func(arn string) types.AttachedPolicy {
+	return rpc.Each(arns, func(arn string) types.AttachedPolicy {
 		name := arn[strings.LastIndexByte(arn, '/')+1:]
 		return types.AttachedPolicy{PolicyArn: &arn, PolicyName: &name}
 	})

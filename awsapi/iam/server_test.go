@@ -201,7 +201,9 @@ func tagged(list []types.Tag) string {
 	return joined(list, func(t types.Tag) string { return *t.Key + "=" + *t.Value })
 }
 
-func joined[T any](list []T, text func(T) string) string { return strings.Join(each(list, text), " ") }
+func joined[T any](list []T, text func(T) string) string {
+	return strings.Join(rpc.Each(list, text), " ")
+}
 
 func texts(list []string) string { return strings.Join(list, " ") }
 
@@ -243,7 +245,7 @@ func TestEveryOperation(t *testing.T) {
 
 	w := newWorld(t, nil)
 	nobody := w.user("nobody", "")
-	for _, op := range w.s.rpc.Operations() {
+	for _, op := range w.s.Operations() {
 		form := seen.forms[op]
 		if form == nil {
 			t.Errorf("%s did not succeed once: test it", op)
@@ -266,13 +268,13 @@ func TestEveryOperation(t *testing.T) {
 
 func TestNotServed(t *testing.T) {
 	w := newWorld(t, nil)
-	ops := w.s.rpc.Model.Operations()
-	for _, op := range w.s.rpc.Operations() {
+	ops := w.s.Model.Operations()
+	for _, op := range w.s.Operations() {
 		if !slices.Contains(ops, op) || !w.s.Serves(op) {
 			t.Errorf("%s is no operation of IAM", op)
 		}
 	}
-	equal(t, "the version of the model", w.s.rpc.Model.APIVersion(), Version)
+	equal(t, "the version of the model", w.s.Model.APIVersion(), Version)
 	refused(t, w.CreateLoginProfile, &sdk.CreateLoginProfileInput{UserName: aws.String("a"), Password: aws.String("b")}, "InvalidAction",
 		`The operation "CreateLoginProfile" of IAM is not served here: docs/iam-api.md lists those that are.`)
 	rec := httptest.NewRecorder()
@@ -342,8 +344,8 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want bytes.Buffer
-	fmt.Fprintf(&want, apiHead, len(s.rpc.Model.Operations()), len(s.rpc.Operations()))
-	for _, name := range s.rpc.Operations() {
+	fmt.Fprintf(&want, apiHead, len(s.Model.Operations()), len(s.Operations()))
+	for _, name := range s.Operations() {
 		fmt.Fprintf(&want, "| %s |\n", name)
 	}
 	if *update {

@@ -50,7 +50,7 @@ func (s *Server) users() []rpc.Handler[ecr.Caller] {
 		rpc.Op("ListUserPolicies", func(ctx context.Context, c ecr.Caller, in *sdk.ListUserPoliciesInput) (*sdk.ListUserPoliciesOutput, error) {
 			names, err := s.id.ListPolicies(ctx, c, identity.User, *in.UserName)
 			names, more, marker := part(names, in.Marker, in.MaxItems, self)
-			return &sdk.ListUserPoliciesOutput{PolicyNames: each(names, self), IsTruncated: more, Marker: marker}, err
+			return &sdk.ListUserPoliciesOutput{PolicyNames: rpc.Each(names, self), IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("AttachUserPolicy", func(ctx context.Context, c ecr.Caller, in *sdk.AttachUserPolicyInput) (*sdk.AttachUserPolicyOutput, error) {
 			return none[sdk.AttachUserPolicyOutput](s.id.Attach(ctx, c, identity.User, *in.UserName, *in.PolicyArn))
@@ -66,7 +66,7 @@ func (s *Server) users() []rpc.Handler[ecr.Caller] {
 		rpc.Op("ListGroupsForUser", func(ctx context.Context, c ecr.Caller, in *sdk.ListGroupsForUserInput) (*sdk.ListGroupsForUserOutput, error) {
 			groups, err := s.id.ListGroupsForUser(ctx, c, *in.UserName)
 			groups, more, marker := part(groups, in.Marker, in.MaxItems, nameOf)
-			return &sdk.ListGroupsForUserOutput{Groups: each(groups, group), IsTruncated: more, Marker: marker}, err
+			return &sdk.ListGroupsForUserOutput{Groups: rpc.Each(groups, group), IsTruncated: more, Marker: marker}, err
 		}),
 		rpc.Op("CreateAccessKey", s.createAccessKey),
 		rpc.Op("ListAccessKeys", s.listAccessKeys),
@@ -108,13 +108,13 @@ func userName(c ecr.Caller, name *string) (string, error) {
 }
 
 func (s *Server) createUser(ctx context.Context, c ecr.Caller, in *sdk.CreateUserInput) (*sdk.CreateUserOutput, error) {
-	e, err := s.id.Create(ctx, c, identity.User, *in.UserName, identity.Settings{Path: str(in.Path), Boundary: str(in.PermissionsBoundary), Tags: fromTags(in.Tags)})
+	e, err := s.id.Create(ctx, c, identity.User, *in.UserName, identity.Settings{Path: rpc.Str(in.Path), Boundary: rpc.Str(in.PermissionsBoundary), Tags: fromTags(in.Tags)})
 	return &sdk.CreateUserOutput{User: userWithTags(e)}, err
 }
 
 func (s *Server) getUser(ctx context.Context, c ecr.Caller, in *sdk.GetUserInput) (*sdk.GetUserOutput, error) {
 	if in.UserName == nil && c.Root {
-		return &sdk.GetUserOutput{User: &types.User{Arn: &c.ARN, UserId: &c.ID, Path: opt("/"), UserName: &c.Name}}, nil
+		return &sdk.GetUserOutput{User: &types.User{Arn: &c.ARN, UserId: &c.ID, Path: rpc.Opt("/"), UserName: &c.Name}}, nil
 	}
 	name, err := userName(c, in.UserName)
 	if err != nil {
@@ -125,9 +125,9 @@ func (s *Server) getUser(ctx context.Context, c ecr.Caller, in *sdk.GetUserInput
 }
 
 func (s *Server) listUsers(ctx context.Context, c ecr.Caller, in *sdk.ListUsersInput) (*sdk.ListUsersOutput, error) {
-	list, err := s.id.List(ctx, c, identity.User, str(in.PathPrefix), str(in.Marker), items(in.MaxItems)+1)
+	list, err := s.id.List(ctx, c, identity.User, rpc.Str(in.PathPrefix), rpc.Str(in.Marker), items(in.MaxItems)+1)
 	list, more, marker := page(list, in.MaxItems, nameOf)
-	return &sdk.ListUsersOutput{Users: each(list, listedUser), IsTruncated: more, Marker: marker}, err
+	return &sdk.ListUsersOutput{Users: rpc.Each(list, listedUser), IsTruncated: more, Marker: marker}, err
 }
 
 func (s *Server) createAccessKey(ctx context.Context, c ecr.Caller, in *sdk.CreateAccessKeyInput) (*sdk.CreateAccessKeyOutput, error) {
@@ -153,7 +153,7 @@ func (s *Server) listAccessKeys(ctx context.Context, c ecr.Caller, in *sdk.ListA
 	}
 	keys, err := s.id.ListAccessKeys(ctx, c, name)
 	keys, more, marker := part(keys, in.Marker, in.MaxItems, func(k identity.AccessKey) string { return k.ID })
-	return &sdk.ListAccessKeysOutput{IsTruncated: more, Marker: marker, AccessKeyMetadata: each(keys, func(k identity.AccessKey) types.AccessKeyMetadata {
+	return &sdk.ListAccessKeysOutput{IsTruncated: more, Marker: marker, AccessKeyMetadata: rpc.Each(keys, func(k identity.AccessKey) types.AccessKeyMetadata {
 		return types.AccessKeyMetadata{AccessKeyId: &k.ID, Status: status(k), UserName: &name, CreateDate: &k.CreatedAt}
 	})}, err
 }

@@ -55,6 +55,7 @@ type Service struct {
 // concurrent use. C is what handlers are told of a request beside its input.
 type Server[C any] struct {
 	Service
+	of   func(*http.Request, ecr.Caller) C
 	ops  map[string]operation[C]
 	bufs sync.Pool // of *[]byte
 }
@@ -105,13 +106,17 @@ func Op[C, In, Out any](name string, f func(context.Context, C, *In) (*Out, erro
 	}}
 }
 
-// New returns a server of a service. An error means that the API model and the
+// Caller is the of of handlers that need nothing but the caller.
+func Caller(_ *http.Request, c ecr.Caller) ecr.Caller { return c }
+
+// New returns a server of a service; of gives what handlers are told of a
+// request. An error means that the API model and the
 // SDK's types do not agree.
-func New[C any](s Service, handlers []Handler[C]) (*Server[C], error) {
+func New[C any](s Service, of func(*http.Request, ecr.Caller) C, handlers []Handler[C]) (*Server[C], error) {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
-	out := &Server[C]{Service: s, ops: map[string]operation[C]{}}
+	out := &Server[C]{Service: s, of: of, ops: map[string]operation[C]{}}
 	out.bufs.New = func() any { return new([]byte) }
 	for _, h := range handlers {
 		op, err := h.bind(s)
@@ -132,8 +137,9 @@ func (s *Server[C]) Operations() []string { return slices.Sorted(maps.Keys(s.ops
 // Serves reports whether an operation is served.
 func (s *Server[C]) Serves(action string) bool { return s.ops[action] != nil }
 
-// Serve answers one request of an authenticated caller.
-func (s *Server[C]) Serve(ctx context.Context, w http.ResponseWriter, caller ecr.Caller, c C, action string, r Request) {
+// ServeAction answers one request of an authenticated caller; action is the
+// operation. What is in in is not used after the return.
+func (s *Server[C]) ServeAction(w http.ResponseWriter, r *http.Request, caller ecr.Caller, action string, in Request) {
 	op, ok := s.ops[action]
 	if !ok {
 		s.Error(w, caller, s.Unknown(action))
@@ -141,7 +147,7 @@ func (s *Server[C]) Serve(ctx context.Context, w http.ResponseWriter, caller ecr
 	}
 	buf := s.bufs.Get().(*[]byte)
 	defer s.free(buf)
-	out, err := op(ctx, caller, c, r, (*buf)[:0])
+	out, err := op(r.Context(), caller, s.of(r, caller), in, (*buf)[:0])
 	if err != nil {
 		s.Error(w, caller, err)
 		return

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -38,13 +39,21 @@ func model(t *testing.T, service string) *awswire.Model {
 // A handler is what the operations of a test call.
 type handler func(user string) error
 
+// handlerKey is what a request's context has its handler under.
+type handlerKey struct{}
+
+func handlerOf(r *http.Request, _ core.Caller) handler {
+	h, _ := r.Context().Value(handlerKey{}).(handler)
+	return h
+}
+
 // query returns a server of the query protocol, with one operation.
 func query(t *testing.T, log *bytes.Buffer, deny func(*core.Denial) string) *Server[handler] {
 	t.Helper()
 	s, err := New(Service{
 		Source: "iam.amazonaws.com", Model: model(t, "iam"), Query: true, Exceptions: &QueryExceptions, Deny: deny, Log: logTo(log),
 		Unknown: func(action string) error { return core.Errorf(core.UnknownOperation, "no %s", action) },
-	}, []Handler[handler]{Op("GetUser", func(_ context.Context, h handler, in *iam.GetUserInput) (*iam.GetUserOutput, error) {
+	}, handlerOf, []Handler[handler]{Op("GetUser", func(_ context.Context, h handler, in *iam.GetUserInput) (*iam.GetUserOutput, error) {
 		return &iam.GetUserOutput{}, h(*in.UserName)
 	})})
 	if err != nil {
@@ -69,7 +78,7 @@ func inJSON(t *testing.T, log *bytes.Buffer, deny func(*core.Denial) string) *Se
 	t.Helper()
 	s, err := New(Service{Source: "ecr.amazonaws.com", Model: model(t, "ecr"), Exceptions: jsonExceptions(), Deny: deny, Log: logTo(log),
 		Unknown: func(action string) error { return core.Errorf(core.UnknownOperation, "no %s", action) },
-	}, []Handler[handler]{Op("DeleteRepository", func(_ context.Context, h handler, in *ecr.DeleteRepositoryInput) (*ecr.DeleteRepositoryOutput, error) {
+	}, handlerOf, []Handler[handler]{Op("DeleteRepository", func(_ context.Context, h handler, in *ecr.DeleteRepositoryInput) (*ecr.DeleteRepositoryOutput, error) {
 		return &ecr.DeleteRepositoryOutput{}, h(*in.RepositoryName)
 	})})
 	if err != nil {
@@ -301,7 +310,8 @@ func TestServe(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			rec, call := httptest.NewRecorder(), new(core.Call)
 			asked = ""
-			tt.s.Serve(t.Context(), rec, core.Caller{RequestID: "req-1", Call: call}, tt.h, tt.action, tt.r)
+			r := httptest.NewRequest("POST", "/", nil).WithContext(context.WithValue(t.Context(), handlerKey{}, tt.h))
+			tt.s.ServeAction(rec, r, core.Caller{RequestID: "req-1", Call: call}, tt.action, tt.r)
 			got := fmt.Sprintf("%d : ", rec.Code)
 			if rec.Code != 200 {
 				a := read(t, rec)
@@ -326,7 +336,7 @@ func TestNew(t *testing.T) {
 		"iam.amazonaws.com: GetUser is served twice": {op, op},
 		"iam.amazonaws.com: ":                        {none},
 	} {
-		s, err := New(Service{Source: "iam.amazonaws.com", Model: model(t, "iam"), Query: true}, handlers)
+		s, err := New(Service{Source: "iam.amazonaws.com", Model: model(t, "iam"), Query: true}, handlerOf, handlers)
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, %v; want %s", s, err, want)
 		}

@@ -8,7 +8,6 @@ import (
 	_ "embed"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 
 	"github.com/ecruhq/ecru/awsapi/rpc"
@@ -51,7 +50,7 @@ type Verifier interface {
 type Server struct {
 	id  *identity.Identity
 	web Verifier
-	rpc *rpc.Server[ecr.Caller]
+	*rpc.Server[ecr.Caller]
 }
 
 // New returns a server on the core. An error means that the API model and the
@@ -63,7 +62,7 @@ func New(id *identity.Identity, web Verifier, log *slog.Logger) (*Server, error)
 	}
 	model.Omit(newer...)
 	s := &Server{id: id, web: web}
-	s.rpc, err = rpc.New(rpc.Service{Source: Source, Model: model, Query: true, Exceptions: &rpc.QueryExceptions, Unknown: unknown, Deny: id.EncodeDenial, Log: log}, []rpc.Handler[ecr.Caller]{
+	s.Server, err = rpc.New(rpc.Service{Source: Source, Model: model, Query: true, Exceptions: &rpc.QueryExceptions, Unknown: unknown, Deny: id.EncodeDenial, Log: log}, rpc.Caller, []rpc.Handler[ecr.Caller]{
 		rpc.Op("GetCallerIdentity", s.getCallerIdentity),
 		rpc.Op("AssumeRole", s.assumeRole),
 		rpc.Op("AssumeRoleWithWebIdentity", s.assumeRoleWithWebIdentity),
@@ -77,18 +76,3 @@ func New(id *identity.Identity, web Verifier, log *slog.Logger) (*Server, error)
 func unknown(action string) error {
 	return ecr.Errorf(ecr.UnknownOperation, "STS has no operation %.64q here.", strings.ToValidUTF8(action, "?"))
 }
-
-// ServeAction answers one request: of an authenticated caller, or of one
-// without a principal if the action is Unsigned.
-func (s *Server) ServeAction(w http.ResponseWriter, r *http.Request, c ecr.Caller, action string, in rpc.Request) {
-	s.rpc.Serve(r.Context(), w, c, c, action, in)
-}
-
-// Operations returns the names of the operations that are served, sorted.
-func (s *Server) Operations() []string { return s.rpc.Operations() }
-
-// Serves reports whether an operation is served.
-func (s *Server) Serves(action string) bool { return s.rpc.Serves(action) }
-
-// Error answers a request that failed, in the form of this API.
-func (s *Server) Error(w http.ResponseWriter, c ecr.Caller, err error) { s.rpc.Error(w, c, err) }

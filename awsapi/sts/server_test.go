@@ -235,15 +235,15 @@ func TestEveryOperation(t *testing.T) {
 	if s == nil {
 		return
 	}
-	for _, op := range s.rpc.Operations() {
+	for _, op := range s.Operations() {
 		if !called[op] {
 			t.Errorf("%s did not succeed once: test it", op)
 		}
-		if !slices.Contains(s.rpc.Model.Operations(), op) || !s.Serves(op) {
+		if !slices.Contains(s.Model.Operations(), op) || !s.Serves(op) {
 			t.Errorf("%s is no operation of STS", op)
 		}
 	}
-	equal(t, "the version of the model", s.rpc.Model.APIVersion(), Version)
+	equal(t, "the version of the model", s.Model.APIVersion(), Version)
 }
 
 func TestRefusedBeforeTheCore(t *testing.T) {
@@ -265,8 +265,8 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want bytes.Buffer
-	fmt.Fprintf(&want, apiHead, len(s.rpc.Model.Operations()), len(s.rpc.Operations()))
-	for _, name := range s.rpc.Operations() {
+	fmt.Fprintf(&want, apiHead, len(s.Model.Operations()), len(s.Operations()))
+	for _, name := range s.Operations() {
 		fmt.Fprintf(&want, "| %s |\n", name)
 	}
 	if *update {

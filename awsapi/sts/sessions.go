@@ -8,6 +8,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
+	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/identity"
 )
@@ -30,7 +31,7 @@ func (s *Server) assumeRole(ctx context.Context, c ecr.Caller, in *sdk.AssumeRol
 	if err != nil {
 		return nil, err
 	}
-	return &sdk.AssumeRoleOutput{AssumedRoleUser: assumed(got), Credentials: credentials(got.Credentials), SourceIdentity: optional(got.SourceIdentity)}, nil
+	return &sdk.AssumeRoleOutput{AssumedRoleUser: assumed(got), Credentials: credentials(got.Credentials), SourceIdentity: rpc.Opt(got.SourceIdentity)}, nil
 }
 
 func (s *Server) assumeRoleWithWebIdentity(ctx context.Context, c ecr.Caller, in *sdk.AssumeRoleWithWebIdentityInput) (*sdk.AssumeRoleWithWebIdentityOutput, error) {
@@ -82,13 +83,6 @@ func (s *Server) decodeAuthorizationMessage(ctx context.Context, c ecr.Caller, i
 		return nil, err
 	}
 	return &sdk.DecodeAuthorizationMessageOutput{DecodedMessage: &text}, nil
-}
-
-func optional(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }
 
 func duration(seconds *int32) time.Duration { return time.Duration(aws.ToInt32(seconds)) * time.Second }

@@ -268,10 +268,11 @@ func arnLike(r *Request, got string, want *pattern) outcome {
 	if strings.Count(got, ":") < 5 {
 		return invalid
 	}
-	if _, ok := want.expand(r); !ok {
+	matches, ok := want.matchesARN(r, got)
+	if !ok {
 		return invalid
 	}
-	return is(want.matchesARN(r, got))
+	return is(matches)
 }
 
 func numeric(compare func(a, b float64) bool) matcher {
@@ -306,9 +307,10 @@ func date(compare func(a, b time.Time) bool) matcher {
 	}
 }
 
-// parseDate reads ISO 8601 in the forms that IAM takes, or epoch seconds.
+// parseDate reads ISO 8601 in the forms that IAM takes (W3C, "Date and Time
+// Formats"), or epoch seconds.
 func parseDate(s string) (time.Time, bool) {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02"} {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02", "2006-01", "2006"} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return t, true
 		}
@@ -348,6 +350,9 @@ func address(r *Request, got string, want *pattern) outcome {
 	prefix, err := netip.ParsePrefix(w)
 	if err != nil {
 		return invalid
+	}
+	if a := prefix.Addr(); a.Is4In6() && prefix.Bits() >= 96 {
+		prefix = netip.PrefixFrom(a.Unmap(), prefix.Bits()-96)
 	}
 	return is(prefix.Contains(ip))
 }

@@ -97,6 +97,13 @@ func Evaluate(r *Request) Decision {
 		}
 		return d.decide(true, ByIdentity, identity.allow)
 	}
+	byResource := func(s *statement) Decision {
+		by := ByResource
+		if s == registry.own || s == registry.allow || s == registry.account {
+			by = ByRegistry
+		}
+		return d.decide(true, by, s)
+	}
 	named := first(resource.allow, registry.allow)
 	if p.Account == r.Account {
 		if p.Root || named == nil {
@@ -106,12 +113,12 @@ func Evaluate(r *Request) Decision {
 			if p.RoleARN == "" && len(p.Session) > 0 && session.allow == nil {
 				return d.decide(false, BySession, nil) // the user is named, not its session
 			}
-			return d.decide(true, ByResource, direct)
+			return byResource(direct)
 		}
 		if out, ok := within(); !ok {
 			return out
 		}
-		return d.decide(true, ByResource, named)
+		return byResource(named)
 	}
 	if out := own(); !out.Allowed {
 		return out
@@ -119,7 +126,7 @@ func Evaluate(r *Request) Decision {
 	if named = first(named, resource.account, registry.account); named == nil {
 		return d.decide(false, ByResource, nil)
 	}
-	return d.decide(true, ByResource, named)
+	return byResource(named)
 }
 
 func first(statements ...*statement) *statement {
@@ -204,12 +211,17 @@ func (s *statement) matchesResource(r *Request) bool {
 	if s.resources == nil {
 		return true
 	}
+	void := false
 	for i := range s.resources {
-		if s.resources[i].matchesARN(r, r.Resource) {
+		matches, ok := s.resources[i].matchesARN(r, r.Resource)
+		if matches {
 			return !s.notResource
 		}
+		void = void || !ok
 	}
-	return s.notResource
+	// A variable without a value names nothing, which in NotResource must not
+	// come to allow everything.
+	return s.notResource && (s.deny || !void)
 }
 
 // values gives the values of a condition key (IAM user guide, "AWS global

@@ -1,6 +1,9 @@
 package iam
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // A token is a byte of a pattern, or one of the following.
 type token int32
@@ -94,7 +97,7 @@ func (p *pattern) expand(r *Request) (tokens []token, ok bool) {
 // matches reports whether p stands for the whole of s.
 func (p *pattern) matches(r *Request, s string, fold bool) bool {
 	if p.plain {
-		return p.literal == s || fold && strings.EqualFold(p.literal, s)
+		return p.literal == s || fold && equalFold(p.literal, s)
 	}
 	tokens, ok := p.expand(r)
 	return ok && glob(tokens, s, fold)
@@ -110,7 +113,10 @@ func glob(tokens []token, s string, fold bool) bool {
 		case t < len(tokens) && tokens[t] == anyRun:
 			star, mark = t, i
 			t++
-		case t < len(tokens) && (tokens[t] == anyOne || same(tokens[t], s[i], fold)):
+		case t < len(tokens) && tokens[t] == anyOne:
+			_, size := utf8.DecodeRuneInString(s[i:])
+			t, i = t+1, i+size
+		case t < len(tokens) && same(tokens[t], s[i], fold):
 			t++
 			i++
 		case star >= 0:
@@ -126,6 +132,19 @@ func glob(tokens []token, s string, fold bool) bool {
 	return t == len(tokens)
 }
 
+// equalFold compares without the case of ASCII letters.
+func equalFold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if !same(token(a[i]), b[i], true) {
+			return false
+		}
+	}
+	return true
+}
+
 func same(t token, c byte, fold bool) bool {
 	if t == token(c) {
 		return true
@@ -135,15 +154,17 @@ func same(t token, c byte, fold bool) bool {
 
 // matchesARN matches a resource name: each of the first five segments by
 // itself, and the rest as one, in which wildcards pass over : and /. A pattern
-// with fewer segments, such as *, is matched as plain text.
-func (p *pattern) matchesARN(r *Request, arn string) bool {
+// with fewer segments, such as *, is matched as plain text. ok is false if a
+// variable has no value.
+func (p *pattern) matchesARN(r *Request, arn string) (matches, ok bool) {
 	if p.plain {
-		return p.literal == arn
+		return p.literal == arn, true
 	}
 	tokens, ok := p.expand(r)
-	if !ok {
-		return false
-	}
+	return ok && globARN(tokens, arn), ok
+}
+
+func globARN(tokens []token, arn string) bool {
 	if n := colons(tokens); n < 5 {
 		return glob(tokens, arn, false)
 	}

@@ -133,12 +133,28 @@ func (s *statement) applies(who *Principal) naming {
 	if s.principals == nil {
 		return byName
 	}
-	n := s.principals.names(who)
 	if !s.notPrincipal {
-		return n
+		return s.principals.names(who)
 	}
-	if n == notNamed {
-		return byRole
+	if s.principals.excepts(who) {
+		return notNamed
 	}
-	return notNamed
+	return byRole
+}
+
+// excepts tells whether p, as a NotPrincipal element, leaves who alone (IAM
+// reference, "AWS JSON policy elements: NotPrincipal"). An account, or a role,
+// that stands beside one of its own users or sessions only prepares for that
+// name: who lists bob with his account means everyone but bob.
+func (p *principals) excepts(who *Principal) bool {
+	switch p.names(who) {
+	case byName:
+		return true
+	case byRole:
+		session := who.ARN[:strings.LastIndexByte(who.ARN, '/')+1]
+		return p.everyone || !slices.ContainsFunc(p.aws, func(a string) bool { return strings.HasPrefix(a, session) })
+	case byAccount:
+		return !slices.ContainsFunc(p.aws, func(a string) bool { return strings.Contains(a, ":"+who.Account+":") })
+	}
+	return false
 }

@@ -34,7 +34,7 @@ const (
 
 var holeJSON = map[string]any{
 	"registryId": mine, "repositoryName": "a/b", "repositoryNames": []string{"a/b"}, "imageIds": []any{map[string]string{"imageTag": "v1"}},
-	"imageManifest": holeManifest, "imageTag": "v1", "layerDigests": []string{digest}, "layerDigest": digest, "uploadId": "4f6a3c1e-0000-4000-8000-000000000000",
+	"imageManifest": holeManifest, "imageTag": "v1", "imageId": map[string]string{"imageTag": "v1"}, "targetStorageClass": "ARCHIVE", "layerDigests": []string{digest}, "layerDigest": digest, "uploadId": "4f6a3c1e-0000-4000-8000-000000000000",
 	"partFirstByte": 0, "partLastByte": 0, "layerPartBlob": "YQ==", "imageTagMutability": "MUTABLE", "imageScanningConfiguration": map[string]bool{"scanOnPush": true},
 	"policyText": holePolicy, "force": true, "resourceArn": "arn:aws:ecr:us-east-1:" + mine + ":repository/a/b", "tags": []any{map[string]string{"Key": "k", "Value": "v"}},
 	"tagKeys": []string{"k"}, "name": "BASIC_SCAN_TYPE_VERSION", "value": "AWS_NATIVE", "prefix": "x", "prefixes": []string{"x"}, "appliedFor": []string{"CREATE_ON_PUSH"},

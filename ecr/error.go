@@ -26,6 +26,7 @@ const (
 	ImageTagAlreadyExists
 	ImageDigestDoesNotMatch
 	InvalidManifest
+	StorageClassNotSupported // the image must stay in its storage class
 	LayersNotFound
 	ReferencedImagesNotFound
 	LayerInaccessible

@@ -13,6 +13,8 @@ const (
 	ImageTagged       EventType = "ImageTagged"
 	ImageUntagged     EventType = "ImageUntagged"
 	ImageDeleted      EventType = "ImageDeleted"
+	StorageArchived   EventType = "ImageArchived"
+	StorageRestored   EventType = "ImageRestored"
 	LayerPushed       EventType = "LayerPushed"
 	LayerMounted      EventType = "LayerMounted"
 	LayerUnlinked     EventType = "LayerUnlinked"

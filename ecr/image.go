@@ -24,7 +24,9 @@ type Image struct {
 	PushedAt     time.Time
 	LastPulledAt time.Time // zero if never recorded
 	Status       ImageStatus
-	Tags         []string // in order; nil where a call says that it leaves them out
+	ArchivedAt   time.Time // when it was archived last; zero if never
+	ActivatedAt  time.Time // when it was restored last; zero if never
+	Tags         []string  // in order; nil where a call says that it leaves them out
 }
 
 // An ImageStatus is an image's storage state (ECR API, ImageStatus).

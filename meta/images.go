@@ -8,22 +8,23 @@ import (
 )
 
 const imageColumns = `i.id, i.digest, i.media_type, i.artifact_type, coalesce(i.subject_digest, ''), i.annotations,
-	i.manifest_size, i.size, i.pushed_at, coalesce(p.last_pulled_at, 0), i.status`
+	i.manifest_size, i.size, i.pushed_at, coalesce(p.last_pulled_at, 0), i.status, i.archived_at, i.activated_at`
 
 const imageTables = ` images i left join image_pulls p on p.image_id = i.id `
 
 func scanImage(rs rows, more ...any) (*ecr.Image, error) {
 	var (
-		i              ecr.Image
-		pushed, pulled int64
-		annotations    string
+		i                   ecr.Image
+		pushed, pulled      int64
+		archived, activated int64
+		annotations         string
 	)
 	dest := []any{&i.Row, &i.Digest, &i.MediaType, &i.ArtifactType, &i.Subject, &annotations,
-		&i.ManifestSize, &i.Size, &pushed, &pulled, (*string)(&i.Status)}
+		&i.ManifestSize, &i.Size, &pushed, &pulled, (*string)(&i.Status), &archived, &activated}
 	if err := rs.Scan(append(dest, more...)...); err != nil {
 		return nil, err
 	}
-	i.PushedAt, i.LastPulledAt = at(pushed), at(pulled)
+	i.PushedAt, i.LastPulledAt, i.ArchivedAt, i.ActivatedAt = at(pushed), at(pulled), at(archived), at(activated)
 	if annotations != "" {
 		if err := json.Unmarshal([]byte(annotations), &i.Annotations); err != nil {
 			return nil, err
@@ -52,6 +53,19 @@ func (tx *Tx) Image(repo int64, digest string) (*ecr.Image, error) {
 // ErrNotFound.
 func (tx *Tx) ImageTagged(repo int64, tag string) (*ecr.Image, error) {
 	return tx.oneImage(`select `+imageColumns+` from `+imageTables+` join tags t on t.image_id = i.id where t.repo_id = $1 and t.name = $2`, repo, tag)
+}
+
+// SetImageStatus writes an image's storage state and the times of its changes.
+func (tx *Tx) SetImageStatus(i *ecr.Image) error {
+	_, err := tx.exec(`update images set status = $2, archived_at = $3, activated_at = $4 where id = $1`, i.Row, string(i.Status), since(i.ArchivedAt), since(i.ActivatedAt))
+	return err
+}
+
+// InActiveIndex reports whether an index that is not archived names an image.
+func (tx *Tx) InActiveIndex(image int64) (bool, error) {
+	var n int64
+	err := tx.row([]any{&n}, `select count(*) from manifest_refs r join images i on i.id = r.parent_id where r.child_id = $1 and i.status <> 'ARCHIVED'`, image)
+	return n > 0, err
 }
 
 // Payload returns the bytes of an image's manifest.

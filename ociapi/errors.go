@@ -35,6 +35,7 @@ var failures = [ecr.NumCodes]failure{
 	ecr.ImageTagAlreadyExists:       {400, "TAG_INVALID"},
 	ecr.ImageDigestDoesNotMatch:     {400, "DIGEST_INVALID"},
 	ecr.InvalidManifest:             {400, "MANIFEST_INVALID"},
+	ecr.StorageClassNotSupported:    {400, "UNSUPPORTED"},
 	ecr.LayersNotFound:              {404, "BLOB_UNKNOWN"},
 	ecr.ReferencedImagesNotFound:    {404, "MANIFEST_BLOB_UNKNOWN"},
 	ecr.LayerInaccessible:           {404, "BLOB_UNKNOWN"},
@@ -128,7 +129,9 @@ func (s *Server) failKnown(w http.ResponseWriter, r *http.Request, c ecr.Caller,
 			return
 		}
 	case ecr.ImageNotFound:
-		message = "Requested image not found"
+		if e.Err == nil { // else there is more to say: it is archived
+			message = "Requested image not found"
+		}
 	}
 	writeError(w, r, row, message)
 }

@@ -32,7 +32,7 @@ func (r *Registry) GetManifest(ctx context.Context, c ecr.Caller, id ecr.Reposit
 // manifest returns the manifest that ref names, from the entry if it is there.
 func (r *Registry) manifest(ctx context.Context, e *entry, ref ecr.ImageID) (*ecr.Manifest, error) {
 	if m := e.manifest(ref); m != nil {
-		return m, nil
+		return m, nil // what is archived is not kept there
 	}
 	var m *ecr.Manifest
 	begun := e.begin()
@@ -42,6 +42,9 @@ func (r *Registry) manifest(ctx context.Context, e *entry, ref ecr.ImageID) (*ec
 	})
 	if err != nil {
 		return nil, err
+	}
+	if m.Status == ecr.ImageArchived {
+		return nil, archived(e.repo.ID, m.Digest)
 	}
 	r.cache.addManifest(e, m, begun)
 	return m, nil
@@ -111,6 +114,9 @@ func checkIDs(ids []ecr.ImageID) (good []ecr.ImageID, failures []ecr.ImageFailur
 // another error fails the batch.
 func failure(id ecr.ImageID, err error) (ecr.ImageFailure, error) {
 	var e *ecr.Error
+	if errors.As(err, &e) && errors.Is(e.Err, errArchived) {
+		return ecr.ImageFailure{ID: id, Code: "ImageInaccessible", Reason: e.Message}, nil
+	}
 	if errors.As(err, &e) && e.Code == ecr.ImageNotFound {
 		return ecr.ImageFailure{ID: id, Code: "ImageNotFound", Reason: "Requested image not found"}, nil
 	}

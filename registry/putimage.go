@@ -148,6 +148,12 @@ func (r *Registry) put(tx *meta.Tx, c ecr.Caller, repo *ecr.Repository, p *push)
 	if err != nil {
 		return nil, nil, err
 	}
+	if img.Status == ecr.ImageArchived {
+		img.Repository = repo.ID
+		if err := r.restore(tx, c, "ecr:PutImage", img); err != nil {
+			return nil, nil, err
+		}
+	}
 	var moved []string
 	for _, tag := range p.in.tags() {
 		if did, err := r.moveTag(tx, repo, img, tag, fresh); err != nil {

@@ -24,6 +24,7 @@ var exceptions = rpc.Exceptions{
 	ecr.ImageTagAlreadyExists:       {"ImageTagAlreadyExistsException", 400},
 	ecr.ImageDigestDoesNotMatch:     {"ImageDigestDoesNotMatchException", 400},
 	ecr.InvalidManifest:             {"InvalidParameterException", 400},
+	ecr.StorageClassNotSupported:    {"ImageStorageClassUpdateNotSupportedException", 400},
 	ecr.LayersNotFound:              {"LayersNotFoundException", 400},
 	ecr.ReferencedImagesNotFound:    {"ReferencedImagesNotFoundException", 400},
 	ecr.LayerInaccessible:           {"LayerInaccessibleException", 400},

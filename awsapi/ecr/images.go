@@ -114,12 +114,25 @@ func image(m ecr.Manifest) types.Image {
 	}
 }
 
+func (s *Server) updateImageStorageClass(ctx context.Context, c call, in *sdk.UpdateImageStorageClassInput) (*sdk.UpdateImageStorageClassOutput, error) {
+	ref := ecr.ImageID{Digest: rpc.Str(in.ImageId.ImageDigest), Tag: rpc.Str(in.ImageId.ImageTag)}
+	img, err := s.reg.UpdateImageStorageClass(ctx, c.Caller, c.repository(in.RegistryId, in.RepositoryName), ref, in.TargetStorageClass == types.TargetStorageClassArchive)
+	if err != nil {
+		return nil, err
+	}
+	return &sdk.UpdateImageStorageClassOutput{
+		RegistryId: &img.Repository.Account, RepositoryName: &img.Repository.Name, ImageStatus: types.ImageStatus(img.Status),
+		ImageId: &types.ImageIdentifier{ImageDigest: &img.Digest, ImageTag: in.ImageId.ImageTag},
+	}, nil
+}
+
 func imageDetail(m *ecr.Image) types.ImageDetail {
 	return types.ImageDetail{
 		RegistryId: &m.Repository.Account, RepositoryName: &m.Repository.Name,
 		ImageDigest: &m.Digest, ImageTags: m.Tags, ImageSizeInBytes: &m.Size,
 		ImagePushedAt: &m.PushedAt, LastRecordedPullTime: when(m.LastPulledAt),
 		ImageManifestMediaType: rpc.Opt(m.MediaType), ArtifactMediaType: rpc.Opt(m.ArtifactType),
+		LastArchivedAt: when(m.ArchivedAt), LastActivatedAt: when(m.ActivatedAt),
 		ImageStatus: types.ImageStatus(m.Status), SubjectManifestDigest: rpc.Opt(m.Subject),
 	}
 }

@@ -28,6 +28,7 @@ func (s *Server) handlers() []rpc.Handler[call] {
 		rpc.Op("DescribeImages", s.describeImages),
 		rpc.Op("ListImages", s.listImages),
 		rpc.Op("ListImageReferrers", s.listImageReferrers),
+		rpc.Op("UpdateImageStorageClass", s.updateImageStorageClass),
 
 		// layers.go
 		rpc.Op("BatchCheckLayerAvailability", s.batchCheckLayerAvailability),
@@ -90,7 +91,6 @@ var notBuilt = [...]string{
 	"StartLifecyclePolicyPreview",
 	"StartReplicationBackfill",
 	"StopReplicationBackfill",
-	"UpdateImageStorageClass",
 	"UpdatePullThroughCacheRule",
 	"ValidatePullThroughCacheRule",
 }

@@ -22,6 +22,7 @@ var QueryExceptions = Exceptions{
 	ecr.ImageTagAlreadyExists:       {"EntityAlreadyExists", 409},
 	ecr.ImageDigestDoesNotMatch:     {"InvalidInput", 400},
 	ecr.InvalidManifest:             {"InvalidInput", 400},
+	ecr.StorageClassNotSupported:    {"InvalidInput", 400},
 	ecr.LayersNotFound:              {"NoSuchEntity", 404},
 	ecr.ReferencedImagesNotFound:    {"NoSuchEntity", 404},
 	ecr.LayerInaccessible:           {"NoSuchEntity", 404},

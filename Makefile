@@ -38,12 +38,12 @@ check: ## gofmt, go vet, staticcheck, go mod verify
 	for m in $(MODULES); do (cd $$m && go mod verify); done
 
 .PHONY: unit
-unit: ## tests of all packages but those of race and test/
-	$(GOTEST) $$(comm -23 <(go list ./... | grep -v '/ecru/test/' | sort) <(go list $(RACE) | sort))
+unit: ## tests of all packages but those of race and test/; and of registry and audit in full
+	$(GOTEST) $$(comm -23 <(go list ./... | grep -v '/ecru/test/' | sort) <(go list $(RACE) | sort)) ./registry ./audit
 
 .PHONY: race
-race: ## tests of the core under the race detector
-	CGO_ENABLED=1 $(GOTEST) -race -timeout 15m $(RACE)
+race: ## tests of the core under the race detector; of crashes and of random histories only a part
+	CGO_ENABLED=1 $(GOTEST) -race -short -timeout 15m $(RACE)
 
 .PHONY: conformance
 conformance: ## the official OCI conformance suite

@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -86,7 +87,8 @@ func (h *handler) query(w *recorder, r *http.Request, id string, start time.Time
 	case err != nil:
 	case s.unsigned != nil && s.unsigned(action):
 		c = h.auth.Anonymous(r, id)
-		c.Call = &ecr.Call{Service: s.source, Name: action, Region: h.region}
+		c.Call = h.call(c, s.source)
+		c.Call.Name = action
 	default:
 		c, _, err = h.identifyAPI(r, body, s, action, id)
 	}
@@ -130,13 +132,32 @@ func (h *handler) read(w *recorder, r *http.Request, service string, limit int64
 	return body, nil
 }
 
+// call begins the record of a call. What strangers do is in the trail of the
+// default account.
+func (h *handler) call(c ecr.Caller, source string) *ecr.Call {
+	call := &ecr.Call{Service: source, Region: h.region}
+	if c.Principal == nil {
+		call.Repository.Account = h.account
+	}
+	return call
+}
+
+// noCredentials reports whether a request had none at all, as docker's first
+// one: it is no attempt.
+func noCredentials(err error) bool {
+	e, ok := errors.AsType[*ecr.Error](err)
+	return ok && e.Code == ecr.NotAuthenticated
+}
+
 // identifyAPI identifies the caller by the signature over the body, and returns
 // the body without its encoding: one that is compressed is signed as it comes.
 func (h *handler) identifyAPI(r *http.Request, body []byte, s service, action, id string) (ecr.Caller, []byte, error) {
 	c, err := h.auth.API(r, body, s.name, id)
-	c.RequestID = id
-	c.Call = &ecr.Call{Service: s.source, Region: h.region}
-	if s.Serves(action) {
+	if err != nil {
+		c = h.auth.Anonymous(r, id)
+	}
+	c.Call = h.call(c, s.source)
+	if s.Serves(action) && !noCredentials(err) {
 		c.Call.Name = action
 	}
 	if err != nil {

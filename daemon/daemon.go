@@ -161,7 +161,7 @@ func (s *Server) wire() (err error) {
 	if err != nil {
 		return err
 	}
-	h := &handler{obs: &observer{m: s.metrics, log: s.log, access: s.cfg.AccessLog, trail: s.core.Audit}, region: s.cfg.Region, idle: s.cfg.IdleTimeout, prefix: newPrefix(), log: s.log}
+	h := &handler{obs: &observer{m: s.metrics, log: s.log, access: s.cfg.AccessLog, trail: s.core.Audit}, account: s.cfg.Account, region: s.cfg.Region, idle: s.cfg.IdleTimeout, prefix: newPrefix(), log: s.log}
 	h.auth = authn.New(s.core.Identity, authn.Options{Region: s.cfg.Region, Now: time.Now, TrustedProxies: proxies})
 	issuers, err := s.cfg.issuerKeys()
 	if err != nil {

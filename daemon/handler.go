@@ -28,6 +28,7 @@ type handler struct {
 	// protocol's Version.
 	services map[string]service
 	obs      *observer
+	account  string // the default one
 	region   string
 	idle     time.Duration
 
@@ -68,8 +69,14 @@ func (h *handler) requestID() string {
 func (h *handler) identify(r *http.Request) (ecr.Caller, error) {
 	id := h.requestID()
 	c, err := h.auth.Registry(r, id)
-	c.RequestID = id
-	c.Call = &ecr.Call{Service: ecrapi.Source, Region: h.region, Registry: true}
+	if err != nil {
+		c = h.auth.Anonymous(r, id)
+	}
+	if noCredentials(err) {
+		return c, err
+	}
+	c.Call = h.call(c, ecrapi.Source)
+	c.Call.Registry = true
 	return c, err
 }
 

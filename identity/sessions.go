@@ -175,6 +175,9 @@ func (i *Identity) AssumeRoleWithWebIdentity(ctx context.Context, c ecr.Caller, 
 	}
 	rest := strings.TrimPrefix(in.RoleARN, "arn:aws:iam::")
 	account, _, _ := strings.Cut(rest, ":")
+	if c.Call != nil && accountForm.MatchString(account) {
+		c.Call.Repository.Account = account // the attempt is in its trail
+	}
 	var provider []meta.OIDCProvider
 	err := i.db.View(ctx, func(tx *meta.Tx) (err error) {
 		provider, err = tx.OIDCProviders(account, strings.TrimPrefix(issuer, "https://"))

@@ -79,13 +79,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c, err := s.identify(r)
 	h["X-Amzn-Requestid"] = []string{c.RequestID}
+	req, routeErr := parse(r.Method, r.URL)
+	note(&c, req)
 	if err != nil {
 		s.fail(w, r, c, err)
 		s.observe(w, r, "unauthenticated", c, start)
 		return
 	}
-	req, routeErr := parse(r.Method, r.URL)
-	note(&c, req)
 	if routeErr != nil {
 		s.fail(w, r, c, routeErr)
 		s.observe(w, r, "unknown", c, start)

@@ -295,10 +295,14 @@ func (w faultyWriter) Abort() error { return w.f.step(w.Writer.Abort) }
 // each time: before it took effect, or after. What was acknowledged must be
 // there on restart, and every invariant hold.
 func TestCrashMatrix(t *testing.T) {
+	step := 1
+	if testing.Short() { // under the race detector
+		step = 6
+	}
 	for _, inline := range []int64{0, 5, 1000} { // none, some, all
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("inline=%d,after=%t", inline, after), func(t *testing.T) {
-				for n := 1; ; n++ {
+				for n := 1; ; n += step {
 					if done := crashAt(t, n, after, inline); done {
 						if n < 30 {
 							t.Errorf("the history has only %d operations", n)

@@ -32,7 +32,10 @@ func describe(call *ecr.Call, in any) {
 		return
 	}
 	v := reflect.ValueOf(in).Elem()
-	call.Repository = ecr.RepositoryID{Account: text(v, "RegistryId"), Name: text(v, "RepositoryName")}
+	if account := text(v, "RegistryId"); account != "" {
+		call.Repository.Account = account
+	}
+	call.Repository.Name = text(v, "RepositoryName")
 	var b bytes.Buffer
 	appendStruct(&b, v)
 	call.Parameters = b.Bytes()

@@ -1,11 +1,15 @@
 package daemon
 
 import (
+	"context"
+	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ecruhq/ecru/ecr"
@@ -96,4 +100,50 @@ func benchToken(b *testing.B, s *Server, name string) string {
 		b.Fatal(err)
 	}
 	return token
+}
+
+// BenchmarkPush is a push of a small image through the whole handler, without
+// the network: two layers in one request each, and the manifest; with the audit
+// trail settled as it is while the server runs.
+func BenchmarkPush(b *testing.B) {
+	var cfg Config
+	flags(b, &cfg, "--listen", "127.0.0.1:0", "--data", filepath.Join(b.TempDir(), "data"))
+	s, err := Start(b.Context(), cfg, slog.New(slog.DiscardHandler), b.Output())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.close()
+	ctx, stop := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	go func() { s.core.Audit.Run(ctx); close(done) }()
+	defer func() { stop(); <-done }()
+	root := ecr.Caller{Principal: identity.Root(cfg.Account)}
+	if _, err := s.core.Registry.CreateRepository(ctx, root, ecr.RepositoryID{Account: cfg.Account, Name: "team/app"}, ecr.Repository{}); err != nil {
+		b.Fatal(err)
+	}
+	token := benchToken(b, s, "root")
+	send := func(method, path, body string, want int) {
+		r := httptest.NewRequest(method, "/v2/team/app/"+path, strings.NewReader(body))
+		r.SetBasicAuth("AWS", token)
+		w := httptest.NewRecorder()
+		if s.handler.ServeHTTP(w, r); w.Code != want {
+			b.Fatalf("%s %s: %d %s", method, path, w.Code, w.Body)
+		}
+	}
+	var count atomic.Int64
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			n := count.Add(1)
+			var parts []string
+			for _, kind := range []string{"config", "layer"} {
+				data := fmt.Sprintf("%s %d", kind, n)
+				digest := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(data)))
+				send(http.MethodHead, "blobs/"+digest, "", http.StatusNotFound)
+				send(http.MethodPost, "blobs/uploads/?digest="+digest, data, http.StatusCreated)
+				parts = append(parts, fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d}`, digest, len(data)))
+			}
+			send(http.MethodPut, fmt.Sprintf("manifests/v%d", n), `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":`+parts[0]+`,"layers":[`+parts[1]+`]}`, http.StatusCreated)
+		}
+	})
 }

@@ -4,7 +4,7 @@ SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
 
 # Packages whose tests run under the race detector.
-RACE := ./registry/... ./meta/... ./audit/... ./identity/... ./authn/... ./gc/... ./job/... ./blob/... ./ociapi/... ./awswire/... ./iam/... ./oci/...
+RACE := ./registry/... ./meta/... ./audit/... ./identity/... ./authn/... ./gc/... ./job/... ./blob/... ./ociapi/... ./awswire/... ./iam/... ./oci/... ./lifecycle/...
 MODULES := . tools test/conformance
 GOTEST := go test -count=1
 

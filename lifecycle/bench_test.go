@@ -1,0 +1,53 @@
+package lifecycle_test
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/ecruhq/ecru/lifecycle"
+)
+
+// large is a repository of n images: every third a tagged index with two
+// children, every tenth image signed.
+func large(n int) []lifecycle.Image {
+	images := make([]lifecycle.Image, 0, n)
+	kinds := []string{"prod-", "release-", "staging-", "dev-", "test-", "feature-", "v1."}
+	for i := range n {
+		m := lifecycle.Image{
+			Digest:   fmt.Sprintf("sha256:%016x%048x", uint64(i)*0x9e3779b97f4a7c15, i),
+			PushedAt: lifecycle.At(now.Add(-time.Duration((uint64(i)*0x9e3779b97f4a7c15)>>12) % (400 * 24 * time.Hour))),
+			Subject:  -1,
+			Size:     100 << 20,
+		}
+		switch {
+		case i%10 == 9:
+			m.Subject = int32(i - 9)
+		case i%3 == 2:
+			m.Tags = []string{kinds[i%len(kinds)] + strconv.Itoa(i), "build-" + strconv.Itoa(i)}
+			m.Children = []int32{int32(i - 1), int32(i - 2)}
+		}
+		images = append(images, m)
+	}
+	return images
+}
+
+func BenchmarkEvaluate(b *testing.B) {
+	p := mustParse(b, policy(
+		tags("tagPrefixList", `["prod-"]`, keeps("100")), tags("tagPrefixList", `["release-"]`, keeps("100")),
+		tags("tagPrefixList", `["staging-"]`, pushed("30")), tags("tagPrefixList", `["dev-"]`, pushed("7")),
+		tags("tagPrefixList", `["test-"]`, pushed("7")), tags("tagPatternList", `["feature-*-wip*"]`, pushed("7")),
+		tags("tagPatternList", `["v*.*"]`, pulled("90")+" => "+archive), `"tagStatus":"untagged",`+pushed("1"),
+		`"tagStatus":"any",`+transitioned("365"), `"tagStatus":"any",`+keeps("1000")))
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			images := large(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				lifecycle.Evaluate(p, images, now)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/image")
+		})
+	}
+}

@@ -270,13 +270,12 @@ func (l *Log) add(tx *meta.Tx, chain *meta.AuditChain, entries []entry, logged [
 		entries = append(entries, e)
 	}
 	slices.SortStableFunc(entries, func(a, b entry) int { return a.at.Compare(b.at) })
+	records := make([]*meta.AuditRecord, len(entries))
 	for i := range entries {
 		e := &entries[i]
-		if err := tx.InsertAuditRecord(l.record(chain, &e.trail, e.at, e.body)); err != nil {
-			return err
-		}
+		records[i] = l.record(chain, &e.trail, e.at, e.body)
 	}
-	return nil
+	return tx.InsertAuditRecords(records)
 }
 
 // genesis stands for the seal of the record before the first.

@@ -189,7 +189,7 @@ func newRecords(t *testing.T, db *meta.DB, n int) (out []meta.AuditRecord) {
 	}
 	update(t, db, func(tx *meta.Tx) error {
 		for i := range out {
-			if err := tx.InsertAuditRecord(&out[i]); err != nil {
+			if err := tx.InsertAuditRecords([]*meta.AuditRecord{&out[i]}); err != nil {
 				return err
 			}
 		}
@@ -223,7 +223,7 @@ func TestAuditRecords(t *testing.T) {
 		}
 		again := want[3]
 		again.EventID = "another"
-		if err := db.Update(t.Context(), func(tx *meta.Tx) error { return tx.InsertAuditRecord(&again) }); err == nil {
+		if err := db.Update(t.Context(), func(tx *meta.Tx) error { return tx.InsertAuditRecords([]*meta.AuditRecord{&again}) }); err == nil {
 			t.Error("a sequence number was used twice")
 		}
 		update(t, db, func(tx *meta.Tx) error { return tx.DeleteAuditRecords(10) })
@@ -240,7 +240,7 @@ func TestLookupAudit(t *testing.T) {
 		all := newRecords(t, db, 30)
 		foreign := all[29]
 		foreign.Seq, foreign.Account = 31, "210987654321"
-		update(t, db, func(tx *meta.Tx) error { return tx.InsertAuditRecord(&foreign) })
+		update(t, db, func(tx *meta.Tx) error { return tx.InsertAuditRecords([]*meta.AuditRecord{&foreign}) })
 		end := t0.Add(time.Hour)
 		for _, tt := range []struct {
 			q    meta.AuditQuery
@@ -315,8 +315,8 @@ func TestUnrecordedEvents(t *testing.T) {
 		elsewhere := meta.AuditRecord{Seq: 2, At: t0, Account: "210987654321", EventID: "elsewhere"}
 		record.Seal, elsewhere.Seal = []byte{1}, []byte{1}
 		update(t, db, func(tx *meta.Tx) error {
-			must(t, tx.InsertAuditRecord(&record))
-			must(t, tx.InsertAuditRecord(&elsewhere))
+			must(t, tx.InsertAuditRecords([]*meta.AuditRecord{&record}))
+			must(t, tx.InsertAuditRecords([]*meta.AuditRecord{&elsewhere}))
 			must(t, tx.Append(ecr.Event{At: t0, Type: ecr.ImageDeleted, Repository: app})) // no request's
 			waits := newCall("waits")
 			must(t, tx.Append(newEvent(waits, t0)))

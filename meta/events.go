@@ -79,10 +79,11 @@ func (tx *Tx) Sealed(list []Unsealed) error {
 	return err
 }
 
-// ExpireEvents deletes events from before a time whose records are sealed,
-// limit at most, and returns how many.
+// ExpireEvents deletes those of the first events, limit at most, that are from
+// before a time and whose records are sealed, and returns how many.
 func (tx *Tx) ExpireEvents(before time.Time, limit int) (int64, error) {
-	return tx.exec(`delete from events where id in (select id from events where at < $1 and record is null order by id limit $2)`, ms(before), limit)
+	return tx.exec(`delete from events where id in (
+		select id from (select id, at, record from events order by id limit $2) first where at < $1 and record is null)`, ms(before), limit)
 }
 
 // CountUnsealed returns how many records are not in the audit trail yet.

@@ -1,7 +1,6 @@
 -- +goose Up
 alter table events add column record text;
 create index events_unsealed on events (id) where record is not null;
-create index events_at on events (at);
 
 create table audit_records (
   seq bigint primary key,
@@ -22,7 +21,6 @@ create index audit_records_at on audit_records (account, at, seq);
 create index audit_records_id on audit_records (account, event_id);
 create index audit_records_name on audit_records (account, name, at, seq);
 create index audit_records_username on audit_records (account, username, at, seq);
-create index audit_records_access_key on audit_records (account, access_key, at, seq);
 create index audit_records_resource on audit_records (account, resource, at, seq);
 
 create table audit_chain (
@@ -39,6 +37,5 @@ create table audit_chain (
 -- +goose Down
 drop table audit_chain;
 drop table audit_records;
-drop index events_at;
 drop index events_unsealed;
 alter table events drop column record;

@@ -40,17 +40,16 @@ type Endpoint struct {
 	Caller  string // its ARN
 }
 
-// wholeAnswers reads each answer before it hands it over. The SDK closes a
-// request's body as soon as the answer begins; if net/http has not looked for
-// the end of that body by then, which happens with a server that is near, it
-// closes the connection under the rest of the answer.
-type wholeAnswers struct{ aws.HTTPClient }
+// WholeAnswers is an HTTP client that reads each answer before it hands it over.
+// With the SDK at its present version and a server that is near, the connection
+// is sometimes closed under a large answer ("use of closed network connection").
+type WholeAnswers struct{ aws.HTTPClient }
 
 // maxAnswer bounds an answer, in bytes.
 const maxAnswer = 64 << 20
 
 // Do implements aws.HTTPClient.
-func (c wholeAnswers) Do(r *http.Request) (*http.Response, error) {
+func (c WholeAnswers) Do(r *http.Request) (*http.Response, error) {
 	res, err := c.HTTPClient.Do(r)
 	if err != nil {
 		return nil, err
@@ -77,7 +76,7 @@ func Connect(ctx context.Context, o Options) (*Endpoint, error) {
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = awshttp.NewBuildableClient()
 	}
-	cfg.HTTPClient = wholeAnswers{cfg.HTTPClient}
+	cfg.HTTPClient = WholeAnswers{cfg.HTTPClient}
 	if o.EndpointURL != "" {
 		cfg.BaseEndpoint = &o.EndpointURL
 	}

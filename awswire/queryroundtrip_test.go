@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/ecruhq/ecru/advisor"
 )
 
 // dial returns the SDK's client for a service, as a value to call methods of.
@@ -25,11 +27,11 @@ func dial(url string, client reflect.Type) reflect.Value {
 	creds := credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "")
 	switch client {
 	case reflect.TypeFor[*iam.Client]():
-		return reflect.ValueOf(iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &url, Credentials: creds, RetryMaxAttempts: 1, HTTPClient: wholeAnswers{}}))
+		return reflect.ValueOf(iam.New(iam.Options{Region: "us-east-1", BaseEndpoint: &url, Credentials: creds, RetryMaxAttempts: 1, HTTPClient: advisor.WholeAnswers{HTTPClient: http.DefaultClient}}))
 	case reflect.TypeFor[*sts.Client]():
-		return reflect.ValueOf(sts.New(sts.Options{Region: "us-east-1", BaseEndpoint: &url, Credentials: creds, RetryMaxAttempts: 1, HTTPClient: wholeAnswers{}}))
+		return reflect.ValueOf(sts.New(sts.Options{Region: "us-east-1", BaseEndpoint: &url, Credentials: creds, RetryMaxAttempts: 1, HTTPClient: advisor.WholeAnswers{HTTPClient: http.DefaultClient}}))
 	}
-	return reflect.ValueOf(cloudtrail.New(cloudtrail.Options{Region: "us-east-1", BaseEndpoint: &url, Credentials: creds, RetryMaxAttempts: 1, HTTPClient: wholeAnswers{}}))
+	return reflect.ValueOf(cloudtrail.New(cloudtrail.Options{Region: "us-east-1", BaseEndpoint: &url, Credentials: creds, RetryMaxAttempts: 1, HTTPClient: advisor.WholeAnswers{HTTPClient: http.DefaultClient}}))
 }
 
 // exchange sends an input through the SDK's client and answers with an output.

@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/smithy-go"
+
+	"github.com/ecruhq/ecru/advisor"
 )
 
 func ecrModel(t testing.TB) *Model {
@@ -54,33 +56,13 @@ func bindECR(t testing.TB, m *Model, op string) *Operation {
 	return o
 }
 
-// wholeAnswers reads an answer before the SDK sees its head. The SDK closes the
-// request's body as soon as it has the answer's head; if net/http is just about
-// to look for the end of that body, it takes this for a failed write and closes
-// the connection, so that a long answer is sometimes cut off (smithy-go 1.28.8).
-type wholeAnswers struct{}
-
-func (wholeAnswers) Do(r *http.Request) (*http.Response, error) {
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	return resp, nil
-}
-
 func ecrClient(url string) *ecr.Client {
 	return ecr.New(ecr.Options{
 		Region:           "us-east-1",
 		BaseEndpoint:     aws.String(url),
 		Credentials:      credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
 		RetryMaxAttempts: 1,
-		HTTPClient:       wholeAnswers{},
+		HTTPClient:       advisor.WholeAnswers{HTTPClient: http.DefaultClient},
 	})
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/ecruhq/ecru/advisor"
 	"github.com/ecruhq/ecru/audit"
 	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
@@ -69,7 +70,7 @@ func newWorld(t *testing.T) *world {
 	srv := httptest.NewServer(w)
 	t.Cleanup(srv.Close)
 	w.url = srv.URL
-	w.client = sdk.New(sdk.Options{Region: region, BaseEndpoint: aws.String(srv.URL), RetryMaxAttempts: 1,
+	w.client = sdk.New(sdk.Options{Region: region, BaseEndpoint: aws.String(srv.URL), RetryMaxAttempts: 1, HTTPClient: advisor.WholeAnswers{HTTPClient: http.DefaultClient},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "")})
 	return w
 }
@@ -295,7 +296,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 		w.server.Error(rw, ecr.Caller{RequestID: "req-7"}, fail)
 	}))
 	defer srv.Close()
-	client := sdk.New(sdk.Options{Region: region, BaseEndpoint: aws.String(srv.URL), RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")})
+	client := sdk.New(sdk.Options{Region: region, BaseEndpoint: aws.String(srv.URL), RetryMaxAttempts: 1, HTTPClient: advisor.WholeAnswers{HTTPClient: http.DefaultClient}, Credentials: credentials.NewStaticCredentialsProvider("k", "s", "")})
 	for code, e := range exceptions() {
 		if code == int(ecr.Internal) {
 			continue

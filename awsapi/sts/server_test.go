@@ -22,6 +22,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/ecruhq/ecru/advisor"
 	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/identity"
@@ -112,7 +113,7 @@ func (w *world) as(c ecr.Caller) *sdk.Client {
 	}))
 	w.t.Cleanup(srv.Close)
 	return sdk.New(sdk.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), RetryMaxAttempts: 1,
+		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), RetryMaxAttempts: 1, HTTPClient: advisor.WholeAnswers{HTTPClient: http.DefaultClient},
 		Credentials: static.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -20,6 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+
+	"github.com/ecruhq/ecru/advisor"
 )
 
 // What every server of the harness is started with.
@@ -211,6 +214,7 @@ func (s *Server) ECR(key, secret string) *ecr.Client {
 	return ecr.New(ecr.Options{
 		Region:           Region,
 		BaseEndpoint:     aws.String(s.URL),
+		HTTPClient:       advisor.WholeAnswers{HTTPClient: http.DefaultClient},
 		Credentials:      credentials.NewStaticCredentialsProvider(key, secret, ""),
 		RetryMaxAttempts: 1,
 	})

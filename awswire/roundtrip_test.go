@@ -1,7 +1,6 @@
 package awswire
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"

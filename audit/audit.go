@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -118,7 +117,7 @@ func (l *Log) Observe(ctx context.Context, c ecr.Caller) {
 // event is the event of a call that changed nothing.
 func (l *Log) event(c ecr.Caller) *ecr.Event {
 	call := c.Call
-	e := &ecr.Event{At: l.cfg.Now(), Repository: call.Repository, UserAgent: clean(c.UserAgent), RequestID: c.RequestID, Code: call.Code, Caller: c}
+	e := &ecr.Event{At: l.cfg.Now(), Repository: call.Repository, UserAgent: c.UserAgent, RequestID: c.RequestID, Code: call.Code, Caller: c}
 	if c.Principal != nil {
 		e.Principal = c.ARN
 		if e.Repository.Account == "" {
@@ -129,11 +128,6 @@ func (l *Log) event(c ecr.Caller) *ecr.Event {
 		e.SourceIP = c.SourceIP.String()
 	}
 	return e
-}
-
-// clean makes a request's text fit to be kept.
-func clean(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "?"), "\x00", "?")
 }
 
 // Run writes, seals and passes on records until ctx ends; what has come in by
@@ -190,8 +184,8 @@ func (l *Log) waits(ctx context.Context) (yes bool, err error) {
 	return yes, err
 }
 
-// seal adds records to the chain, those of the event log first, and reports
-// whether there may be more.
+// seal adds a batch of records to the chain, of the event log and of those that
+// wait, and reports whether there may be more.
 func (l *Log) seal(ctx context.Context) (more bool, err error) {
 	l.mu.Lock()
 	calls := l.pending[:min(batch, len(l.pending))]

@@ -87,10 +87,8 @@ func (a *Authenticator) Anonymous(r *http.Request, requestID string) ecr.Caller 
 
 // caller describes where a request comes from.
 func (a *Authenticator) caller(r *http.Request, requestID string) ecr.Caller {
-	c := ecr.Caller{RequestID: requestID, UserAgent: r.UserAgent(), TLS: r.TLS != nil}
-	if len(c.UserAgent) > maxAgent {
-		c.UserAgent = c.UserAgent[:maxAgent]
-	}
+	agent := r.UserAgent()
+	c := ecr.Caller{RequestID: requestID, UserAgent: strings.ToValidUTF8(agent[:min(len(agent), maxAgent)], "?"), TLS: r.TLS != nil}
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return c

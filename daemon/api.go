@@ -13,6 +13,7 @@ import (
 	"time"
 
 	ecrapi "github.com/ecruhq/ecru/awsapi/ecr"
+	iamapi "github.com/ecruhq/ecru/awsapi/iam"
 	"github.com/ecruhq/ecru/awsapi/rpc"
 	"github.com/ecruhq/ecru/ecr"
 )
@@ -22,6 +23,7 @@ type service struct {
 	edge
 	name   string // in a signature's scope: ecr
 	source string // in the audit trail: ecr.amazonaws.com
+	query  bool   // speaks the query protocol, and otherwise AWS JSON
 	// maxBody bounds the body of an operation, in bytes.
 	maxBody func(action string) int64
 	// unsigned reports whether an operation has no signature; nil: none.
@@ -46,7 +48,7 @@ func (h *handler) api(w *recorder, r *http.Request) {
 	}
 	dot := strings.LastIndexByte(target, '.')
 	s, ok := h.services[target[:max(dot, 0)]]
-	if !ok {
+	if !ok || s.query {
 		h.otherService(w, r, id)
 		h.obs.observe(w, r, "other_service", ecr.Caller{RequestID: id}, start)
 		return
@@ -71,20 +73,22 @@ func (h *handler) query(w *recorder, r *http.Request, id string, start time.Time
 	body, err := h.read(w, r, "iam", formLimit)
 	form := r.URL.Query()
 	if err == nil && len(body) > 0 {
-		form, err = url.ParseQuery(string(body))
+		if form, err = url.ParseQuery(string(body)); err != nil {
+			err = ecr.Errorf(ecr.Validation, "The request is not a form")
+		}
+	}
+	if err != nil { // whose it is cannot be told
+		h.serve(w, r, h.services[iamapi.Version], c, "", rpc.Request{}, err, start)
+		return
 	}
 	s, ok := h.services[form.Get("Version")]
-	if !ok {
+	if !ok || !s.query {
 		h.otherService(w, r, id)
 		h.obs.observe(w, r, "other_service", c, start)
 		return
 	}
-	if err != nil {
-		err = ecr.Errorf(ecr.Validation, "The request is not a form")
-	}
 	action := form.Get("Action")
 	switch {
-	case err != nil:
 	case s.unsigned != nil && s.unsigned(action):
 		c = h.auth.Anonymous(r, id)
 		c.Call = h.call(c, s.source)

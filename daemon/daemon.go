@@ -198,10 +198,10 @@ func (s *Server) services() (map[string]service, error) {
 	trail := service{edge: trailEdge, name: "cloudtrail", source: cloudtrailapi.Source, maxBody: form}
 	return map[string]service{
 		ecrapi.TargetPrefix:        {edge: ecrEdge, name: "ecr", source: ecrapi.Source, maxBody: ecrapi.MaxBody},
-		iamapi.Version:             {edge: iamEdge, name: "iam", source: iamapi.Source, maxBody: form},
+		iamapi.Version:             {edge: iamEdge, name: "iam", source: iamapi.Source, query: true, maxBody: form},
 		cloudtrailapi.TargetPrefix: trail,
 		cloudtrailapi.ShortTarget:  trail,
-		stsapi.Version:             {edge: stsEdge, name: "sts", source: stsapi.Source, maxBody: form, unsigned: stsapi.Unsigned},
+		stsapi.Version:             {edge: stsEdge, name: "sts", source: stsapi.Source, query: true, maxBody: form, unsigned: stsapi.Unsigned},
 	}, errors.Join(ecrErr, iamErr, stsErr, trailErr)
 }
 

@@ -2,6 +2,8 @@ package ecr
 
 import (
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ecruhq/ecru/iam"
@@ -22,6 +24,39 @@ type Caller struct {
 	// where the core sets them for itself.
 	Request map[string][]string
 	Call    *Call // what is asked, for the audit trail; nil for the server's own doing
+}
+
+// Condition gives the values of a condition key, which is in lower case, as far
+// as how the request came in, and the tags of what it is about, tell them (IAM
+// user guide, "AWS global condition context keys"); service is that of the
+// service's own key for tags, such as ecr:ResourceTag. It is nil for others.
+func (c *Caller) Condition(service, region string, tags []Tag, key string) []string {
+	switch key {
+	case "aws:sourceip":
+		if c.SourceIP.IsValid() {
+			return []string{c.SourceIP.String()}
+		}
+		return nil
+	case "aws:securetransport":
+		return []string{strconv.FormatBool(c.TLS)}
+	case "aws:useragent":
+		if c.UserAgent != "" {
+			return []string{c.UserAgent}
+		}
+		return nil
+	case "aws:requestedregion":
+		return []string{region}
+	}
+	of, name, ok := strings.Cut(key, ":resourcetag/")
+	if !ok || of != "aws" && of != service {
+		return nil
+	}
+	for _, t := range tags {
+		if strings.EqualFold(t.Key, name) {
+			return []string{t.Value}
+		}
+	}
+	return nil
 }
 
 // RepositoryIn names a repository in account, or in the caller's own if

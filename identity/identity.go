@@ -313,27 +313,8 @@ func (i *Identity) allow(c ecr.Caller, action, account, resource string, tags []
 // condition gives the values of a condition key, which is in lower case, for a
 // request about what has the tags.
 func (i *Identity) condition(c ecr.Caller, tags []ecr.Tag, key string) []string {
-	switch {
-	case key == "aws:sourceip" && c.SourceIP.IsValid():
-		return []string{c.SourceIP.String()}
-	case key == "aws:securetransport" && c.TLS:
-		return []string{"true"}
-	case key == "aws:securetransport":
-		return []string{"false"}
-	case key == "aws:useragent" && c.UserAgent != "":
-		return []string{c.UserAgent}
-	case key == "aws:requestedregion":
-		return []string{i.region}
-	}
-	for _, prefix := range []string{"aws:resourcetag/", "iam:resourcetag/"} {
-		if name, ok := strings.CutPrefix(key, prefix); ok {
-			for _, t := range tags {
-				if strings.EqualFold(t.Key, name) {
-					return []string{t.Value}
-				}
-			}
-			return nil
-		}
+	if v := c.Condition("iam", i.region, tags, key); v != nil {
+		return v
 	}
 	return c.Request[key]
 }

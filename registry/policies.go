@@ -70,48 +70,16 @@ func (r *Registry) allow(c ecr.Caller, action, resource, account string, p rules
 		Principal: c.Principal, Action: action, Resource: resource, Account: account, Time: r.cfg.Now(),
 		ResourcePolicy: p.resource, RegistryPolicy: p.registry,
 		Context: func(key string) []string {
-			return r.condition(c, tags, request, key)
+			if v := c.Condition("ecr", r.cfg.Region, tags, key); v != nil {
+				return v
+			}
+			return request[key]
 		},
 	})
 	if d.Allowed {
 		return nil
 	}
 	return ecr.Denied(c, action, resource, d)
-}
-
-// condition gives the values of a condition key, which is in lower case
-// (IAM, "AWS global condition context keys"; ECR's own keys).
-func (r *Registry) condition(c ecr.Caller, tags []ecr.Tag, request map[string][]string, key string) []string {
-	switch key {
-	case "aws:sourceip":
-		if c.SourceIP.IsValid() {
-			return []string{c.SourceIP.String()}
-		}
-		return nil
-	case "aws:securetransport":
-		if c.TLS {
-			return []string{"true"}
-		}
-		return []string{"false"}
-	case "aws:useragent":
-		if c.UserAgent != "" {
-			return []string{c.UserAgent}
-		}
-		return nil
-	case "aws:requestedregion":
-		return []string{r.cfg.Region}
-	}
-	for _, prefix := range []string{"ecr:resourcetag/", "aws:resourcetag/"} {
-		if name, ok := strings.CutPrefix(key, prefix); ok {
-			for _, t := range tags {
-				if strings.EqualFold(t.Key, name) {
-					return []string{t.Value}
-				}
-			}
-			return nil
-		}
-	}
-	return request[key]
 }
 
 // requestTags gives the condition keys of the tags that a request sets.

@@ -248,6 +248,15 @@ func webIdentity(t *testing.T, s *harness.Server, issuer *authntest.Issuer, thum
 	if _, _, err := reg.PullImage(t.Context(), "pods/other", "v1"); err == nil || !strings.Contains(err.Error(), "assumed-role/pod/production.api is not authorized") {
 		t.Errorf("the pod pulls what it may not: %v", err)
 	}
+	// In a pod or a CI job the token is in a file.
+	helper := s.Ecru("docker-credential", "get")
+	helper.Env = append(helper.Env, "AWS_ENDPOINT_URL="+s.URL, "AWS_REGION=us-east-1", "AWS_ROLE_ARN=arn:aws:iam::123456789012:role/pod",
+		"AWS_WEB_IDENTITY_TOKEN_FILE="+writeFile(t, t.TempDir(), "token", []byte(token+"\n")), "HOME="+t.TempDir())
+	helper.Dir, helper.Stdin = t.TempDir(), s.Host
+	password, _ = at(jsonOf(t, helper.Must(t)), "Secret").(string)
+	if _, _, err := s.Registry(password).PullImage(t.Context(), "pods/app", "v1"); err != nil {
+		t.Errorf("with the token's file: %v", err)
+	}
 	within(t, changeSeen, "the exchange is in the trail", func() bool {
 		for _, e := range lookup(t, admin, "EventName", "AssumeRoleWithWebIdentity") {
 			if at(e, "errorCode") == nil && at(e, "userIdentity", "type") == "WebIdentityUser" && at(e, "requestParameters", "webIdentityToken") == "HIDDEN_DUE_TO_SECURITY_REASONS" {

@@ -45,7 +45,7 @@ func TestRecords(t *testing.T) {
 		l.Observe(t.Context(), denied)
 
 		read := w.caller("BatchGetImage")
-		read.Call.Digest, read.Call.Registry, read.UserAgent = "sha256:0", true, "docker\xff\x00"
+		read.Call.Digest, read.Call.Registry, read.UserAgent = "sha256:0", true, "docker/29"
 		l.Observe(t.Context(), read)
 
 		for _, c := range []ecr.Caller{{}, {RequestID: "x"}, w.caller("")} { // no API's call
@@ -65,7 +65,7 @@ func TestRecords(t *testing.T) {
 				"eventTime":"2026-11-24T12:00:01Z","eventSource":"iam.amazonaws.com","eventName":"DeleteUser","requestParameters":{"userName":"x"},"recipientAccountId":"123456789012","errorCode":"AccessDenied",
 				"errorMessage":"User: arn:aws:iam::123456789012:user/jane is not authorized to perform: iam:DeleteUser on resource: arn:aws:iam::123456789012:user/x because no identity-based policy allows the iam:DeleteUser action"}`,
 			read.RequestID: `{"userIdentity":{"type":"IAMUser","principalId":"AIDAJANE","arn":"arn:aws:iam::123456789012:user/jane","accountId":"123456789012","accessKeyId":"AKIAJANE","userName":"jane"},
-				"eventTime":"2026-11-24T12:00:01Z","eventSource":"ecr.amazonaws.com","eventName":"BatchGetImage","userAgent":"docker??","readOnly":true,
+				"eventTime":"2026-11-24T12:00:01Z","eventSource":"ecr.amazonaws.com","eventName":"BatchGetImage","userAgent":"docker/29","readOnly":true,
 				"requestParameters":{"registryId":"123456789012","repositoryName":"team/app","imageIds":[{"imageDigest":"sha256:0"}]},"additionalEventData":{"registry":true},
 				"resources":[{"ARN":"arn:aws:ecr:eu-central-1:123456789012:repository/team/app","accountId":"123456789012","type":"AWS::ECR::Repository"}],"recipientAccountId":"123456789012"}`,
 			"nobody": `{"userIdentity":{"type":"Unknown"},"eventTime":"2026-11-24T12:00:01Z","eventSource":"ecr.amazonaws.com","eventName":"DescribeRepositories","readOnly":true,"userAgent":"",

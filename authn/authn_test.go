@@ -340,3 +340,18 @@ func BenchmarkSigV4(b *testing.B) {
 		}
 	}
 }
+
+// TestUserAgent: what a client calls itself is fit to be kept.
+func TestUserAgent(t *testing.T) {
+	at := now
+	a, _ := setup(t, &at)
+	for agent, want := range map[string]string{
+		"aws-cli/2": "aws-cli/2", "docker\xff": "docker?", strings.Repeat("é", 200): strings.Repeat("é", 128), "x" + strings.Repeat("é", 200): "x" + strings.Repeat("é", 127) + "?",
+	} {
+		r := request(http.MethodGet, "/v2/", "")
+		r.Header.Set("User-Agent", agent)
+		if got := a.Anonymous(r, "id").UserAgent; got != want {
+			t.Errorf("%q: %q", agent, got)
+		}
+	}
+}

@@ -17,7 +17,7 @@ const module = "github.com/ecruhq/ecru/"
 // floors only. What is on one floor does not know each other, but for pairs.
 var floors = [][]string{
 	{"internal/strictjson"},
-	{"ecr", "oci", "iam", "lifecycle", "awswire"},
+	{"ecr", "oci", "iam", "lifecycle", "vuln", "price", "awswire"},
 	{"blob"},
 	{"meta", "blob/disk", "blob/mem"},
 	{"job"},

@@ -77,5 +77,6 @@ type ExpiredImage struct {
 	Reason    string // why, in words
 	ExpiredAt time.Time
 	UndoUntil time.Time // it cannot be restored from then on
+	Parents   []string  // digests of archived indexes that named it
 	Payload   []byte    // the manifest
 }

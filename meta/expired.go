@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"errors"
 	"time"
 
 	"github.com/ecruhq/ecru/ecr"
@@ -18,6 +19,10 @@ func (tx *Tx) ExpireImage(repo int64, e *ecr.ExpiredImage) error {
 	if err != nil {
 		return err
 	}
+	parents, err := list(e.Parents)
+	if err != nil {
+		return err
+	}
 	old, err := tx.integers(`select id from expired_images where repo_id = $1 and digest = $2`, repo, e.Digest)
 	if err != nil {
 		return err
@@ -28,11 +33,11 @@ func (tx *Tx) ExpireImage(repo int64, e *ecr.ExpiredImage) error {
 		}
 	}
 	if err := tx.row([]any{&e.Key}, `insert into expired_images (repo_id, digest, media_type, artifact_type, subject_digest, size, pushed_at, status,
-			archived_at, activated_at, last_pulled_at, pulls, tags, payload, rule, reason, expired_at, undo_until)
+			archived_at, activated_at, last_pulled_at, pulls, tags, parents, payload, rule, reason, expired_at, undo_until)
 		select i.repo_id, i.digest, i.media_type, i.artifact_type, coalesce(i.subject_digest, ''), i.size, i.pushed_at, i.status,
-			i.archived_at, i.activated_at, coalesce(p.last_pulled_at, 0), coalesce(p.pulls, 0), cast($2 as text), m.payload, cast($3 as bigint), cast($4 as text), cast($5 as bigint), cast($6 as bigint)
+			i.archived_at, i.activated_at, coalesce(p.last_pulled_at, 0), coalesce(p.pulls, 0), cast($2 as text), cast($7 as text), m.payload, cast($3 as bigint), cast($4 as text), cast($5 as bigint), cast($6 as bigint)
 		from `+imageTables+` join manifests m on m.image_id = i.id where i.id = $1 returning id`,
-		e.Row, tags, e.Rule, e.Reason, ms(e.ExpiredAt), ms(e.UndoUntil)); err != nil {
+		e.Row, tags, e.Rule, e.Reason, ms(e.ExpiredAt), ms(e.UndoUntil), parents); err != nil {
 		return err
 	}
 	_, err = tx.exec(`insert into expired_image_blobs (expired_id, repo_id, blob_id) select cast($2 as bigint), repo_id, blob_id from manifest_blobs where image_id = $1`, e.Row, e.Key)
@@ -40,7 +45,7 @@ func (tx *Tx) ExpireImage(repo int64, e *ecr.ExpiredImage) error {
 }
 
 const expiredColumns = `id, digest, media_type, artifact_type, subject_digest, size, pushed_at, status, archived_at, activated_at,
-	last_pulled_at, pulls, tags, rule, reason, expired_at, undo_until`
+	last_pulled_at, pulls, tags, parents, rule, reason, expired_at, undo_until`
 
 func (tx *Tx) expired(payload bool, sql string, args ...any) (out []*ecr.ExpiredImage, err error) {
 	columns := `select ` + expiredColumns
@@ -50,9 +55,9 @@ func (tx *Tx) expired(payload bool, sql string, args ...any) (out []*ecr.Expired
 	err = tx.each(func(rs rows) error {
 		e := new(ecr.ExpiredImage)
 		var pushed, archived, activated, pulled, expired, until int64
-		var tags string
+		var tags, parents string
 		dest := []any{&e.Key, &e.Digest, &e.MediaType, &e.ArtifactType, &e.Subject, &e.Size, &pushed, (*string)(&e.Status), &archived, &activated,
-			&pulled, &e.Pulls, &tags, &e.Rule, &e.Reason, &expired, &until}
+			&pulled, &e.Pulls, &tags, &parents, &e.Rule, &e.Reason, &expired, &until}
 		if payload {
 			dest = append(dest, &e.Payload)
 		}
@@ -62,7 +67,7 @@ func (tx *Tx) expired(payload bool, sql string, args ...any) (out []*ecr.Expired
 		e.PushedAt, e.ArchivedAt, e.ActivatedAt, e.LastPulledAt = at(pushed), at(archived), at(activated), at(pulled)
 		e.ExpiredAt, e.UndoUntil = at(expired), at(until)
 		out = append(out, e)
-		return unlist(tags, &e.Tags)
+		return errors.Join(unlist(tags, &e.Tags), unlist(parents, &e.Parents))
 	}, columns+` from expired_images `+sql, args...)
 	return out, err
 }

@@ -1,33 +1,39 @@
 package meta
 
-import "time"
+import (
+	"time"
 
-// A ScannedImage is what the evaluation of a lifecycle policy reads of an image.
+	"github.com/ecruhq/ecru/ecr"
+	"github.com/ecruhq/ecru/lifecycle"
+)
+
+// A ScannedImage is what the evaluation of a lifecycle policy reads of an
+// image, but for what it refers to.
 type ScannedImage struct {
-	Row                                            int64
-	Digest, Subject                                string
-	Tags                                           []string // as ScanTags or FillTags found them
-	Size                                           int64
-	PushedAt, LastPulledAt, ArchivedAt, ActivatedAt time.Time
-	Archived                                       bool
+	lifecycle.Image // Subject is -1, Children are nil
+	Row             int64
+	SubjectDigest   string // or ""
 }
 
 const scanColumns = `i.id, i.digest, coalesce(i.subject_digest, ''), i.size, i.pushed_at, coalesce(p.last_pulled_at, 0), i.archived_at, i.activated_at, i.status`
 
 func (tx *Tx) scanImages(sql string, args ...any) (out []ScannedImage, err error) {
 	err = tx.each(func(rs rows) error {
-		var s ScannedImage
+		s := ScannedImage{Image: lifecycle.Image{Subject: -1}}
 		var pushed, pulled, archived, activated int64
 		var status string
-		if err := rs.Scan(&s.Row, &s.Digest, &s.Subject, &s.Size, &pushed, &pulled, &archived, &activated, &status); err != nil {
+		if err := rs.Scan(&s.Row, &s.Digest, &s.SubjectDigest, &s.Size, &pushed, &pulled, &archived, &activated, &status); err != nil {
 			return err
 		}
-		s.PushedAt, s.LastPulledAt, s.ArchivedAt, s.ActivatedAt, s.Archived = at(pushed), at(pulled), at(archived), at(activated), status == "ARCHIVED"
+		s.PushedAt, s.LastPulledAt, s.ArchivedAt, s.ActivatedAt = instant(pushed), instant(pulled), instant(archived), instant(activated)
+		s.Archived = status == string(ecr.ImageArchived)
 		out = append(out, s)
 		return nil
 	}, sql, args...)
 	return out, err
 }
+
+func instant(v int64) lifecycle.Instant { return lifecycle.Instant(v * int64(time.Millisecond)) }
 
 // ScanImages returns the images of a repository that follow after, without
 // tags, in the order of their rows, limit at most.
@@ -35,7 +41,8 @@ func (tx *Tx) ScanImages(repo, after int64, limit int) ([]ScannedImage, error) {
 	return tx.scanImages(`select `+scanColumns+` from `+imageTables+` where i.repo_id = $1 and i.id > $2 order by i.id limit $3`, repo, after, limit)
 }
 
-// ScanRows is ScanImages for the images of rows; what is gone is left out.
+// ScanRows is ScanImages for the images of rows; what is gone is left out. They
+// stay as they are until the transaction ends.
 func (tx *Tx) ScanRows(repo int64, ids []int64) (out []ScannedImage, err error) {
 	for len(ids) > 0 {
 		n := min(len(ids), 256)

@@ -70,6 +70,7 @@ create table expired_images (
   last_pulled_at bigint not null,
   pulls bigint not null,
   tags text collate "C" not null,
+  parents text collate "C" not null,
   payload bytea not null,
   rule bigint not null,
   reason text collate "C" not null,

@@ -70,6 +70,7 @@ create table expired_images (
   last_pulled_at integer not null,
   pulls integer not null,
   tags text not null,
+  parents text not null,
   payload blob not null,
   rule integer not null,
   reason text not null,

@@ -149,7 +149,7 @@ func (r *Registry) RunLifecyclePolicy(ctx context.Context, c ecr.Caller, id ecr.
 		return tx.Append(r.event(c, ecr.RepositoryChanged, action, id))
 	})
 	if err == nil {
-		r.lifecycleWork.wake()
+		r.runWork.wake()
 	}
 	return p, err
 }
@@ -175,10 +175,9 @@ func (r *Registry) DueLifecycles(ctx context.Context, limit int) (ids []ecr.Repo
 	return ids, err
 }
 
-// LifecycleWork is told when there may be something to do for who works on
-// lifecycles: a preview, or a run that shall not wait. Other processes and
-// due times tell nothing here.
-func (r *Registry) LifecycleWork() <-chan struct{} { return r.lifecycleWork }
+// RunWork is told when a lifecycle policy shall be applied at once. Other
+// processes and due times tell nothing here.
+func (r *Registry) RunWork() <-chan struct{} { return r.runWork }
 
 // A wakeup is a channel of one, which wakes one who waits for work.
 type wakeup chan struct{}

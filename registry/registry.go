@@ -100,8 +100,8 @@ type Registry struct {
 	sessions sessions
 	pulls    pulls
 
-	process       string // of this process, for claims on work
-	lifecycleWork wakeup
+	process              string // of this process, for claims on work
+	runWork, previewWork wakeup
 }
 
 // New returns a Registry over its two stores.
@@ -116,7 +116,7 @@ func New(db *meta.DB, blobs blob.Store, cfg Config) *Registry {
 	if cfg.Lifecycle.Interval == 0 {
 		cfg.Lifecycle = DefaultLifecycle()
 	}
-	return &Registry{db: db, blobs: blobs, cfg: cfg, cache: newCache(!db.Shared()), process: uuid.NewString(), lifecycleWork: make(wakeup, 1)}
+	return &Registry{db: db, blobs: blobs, cfg: cfg, cache: newCache(!db.Shared()), process: uuid.NewString(), runWork: make(wakeup, 1), previewWork: make(wakeup, 1)}
 }
 
 // Region returns the region that r is.

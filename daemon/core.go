@@ -94,7 +94,7 @@ func (c *Config) open(ctx context.Context, create, readOnly bool, log *slog.Logg
 
 func (c *Config) lifecycle() registry.Lifecycle {
 	l := registry.DefaultLifecycle()
-	l.Interval, l.Hour, l.Undo = c.LifecycleInterval, c.LifecycleHour, c.LifecycleUndo
+	l.Interval, l.Hour, l.Undo, l.GuardPulledWithin = c.LifecycleInterval, c.LifecycleHour, c.LifecycleUndo, c.GuardPulledWithin
 	return l
 }
 

@@ -20,6 +20,7 @@ type LifecycleRun struct {
 	Expired   int64     // images deleted
 	Archived  int64     // images moved to the archive class
 	Withheld  int64     // images that a rule would act on, but for an index or a guard
+	Guarded   int64     // of these: for a guard; not recorded
 	Error     string    // why it failed, in words for who runs the server; "" if it did not
 }
 

@@ -37,7 +37,7 @@ type Worker struct {
 func New(reg *registry.Registry, poll time.Duration, log *slog.Logger, metrics prometheus.Registerer) *Worker {
 	w := &Worker{reg: reg, log: log, poll: poll,
 		images: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "ecru_lifecycle_images_total", Help: "Images that lifecycle policies were about, by what happened: expired, archived, withheld (counted at each run), forgotten (cannot be restored any more).",
+			Name: "ecru_lifecycle_images_total", Help: "Images that lifecycle policies were about, by what happened: expired, archived, withheld by an index or guarded (both counted at each run), forgotten (cannot be restored any more).",
 		}, []string{"outcome"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "ecru_lifecycle_run_duration_seconds", Help: "Time that the application of a repository's lifecycle policy took.",
@@ -133,7 +133,8 @@ func (w *Worker) run(ctx context.Context, id ecr.RepositoryID) {
 	w.duration.Observe(time.Since(start).Seconds())
 	w.images.WithLabelValues("expired").Add(float64(run.Expired))
 	w.images.WithLabelValues("archived").Add(float64(run.Archived))
-	w.images.WithLabelValues("withheld").Add(float64(run.Withheld))
+	w.images.WithLabelValues("withheld").Add(float64(run.Withheld - run.Guarded))
+	w.images.WithLabelValues("guarded").Add(float64(run.Guarded))
 	if err != nil {
 		w.report(ctx, "run", fmt.Errorf("repository %s of account %s: %w", id.Name, id.Account, err))
 		return

@@ -108,12 +108,21 @@ func (tx *Tx) ScanEdges(repo, after, to int64) ([]Edge, error) {
 }
 
 // EdgesTo returns which indexes name the images of rows.
-func (tx *Tx) EdgesTo(ids []int64) (out []Edge, err error) {
+func (tx *Tx) EdgesTo(ids []int64) ([]Edge, error) {
+	return tx.edgesOf(`child_id`, ids)
+}
+
+// EdgesFrom returns what the indexes of rows name.
+func (tx *Tx) EdgesFrom(ids []int64) ([]Edge, error) {
+	return tx.edgesOf(`parent_id`, ids)
+}
+
+func (tx *Tx) edgesOf(column string, ids []int64) (out []Edge, err error) {
 	for len(ids) > 0 {
 		n := min(len(ids), 256)
 		marks, args := in(nil, ids[:n])
 		ids = ids[n:]
-		part, err := tx.edges(`select parent_id, child_id from manifest_refs where child_id in `+marks, args...)
+		part, err := tx.edges(`select parent_id, child_id from manifest_refs where `+column+` in `+marks, args...)
 		if err != nil {
 			return nil, err
 		}

@@ -26,6 +26,10 @@ type Lifecycle struct {
 	// Undo is how long images that a policy deleted can be restored, and keep
 	// their bytes; 0 means not at all.
 	Undo time.Duration
+	// GuardPulledWithin keeps what was pulled so recently from being expired
+	// and archived, in repositories whose tags do not say otherwise; 0 means
+	// that it does not.
+	GuardPulledWithin time.Duration
 	// Preview is how long the results of a preview are kept.
 	Preview time.Duration
 }

@@ -3,9 +3,11 @@ package registry
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"time"
 
+	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/lifecycle"
 	"github.com/ecruhq/ecru/meta"
 )
@@ -43,7 +45,12 @@ func (s *snapshot) add(images []meta.ScannedImage, subjects map[int32]string) {
 
 // connect sets children and subjects, as far as they are in the snapshot.
 func (s *snapshot) connect(edges []meta.Edge, subjects map[int32]string) {
+	seen := map[meta.Edge]bool{}
 	for _, e := range edges {
+		if seen[e] {
+			continue
+		}
+		seen[e] = true
 		p, ok := s.index(e.Parent)
 		c, ok2 := s.index(e.Child)
 		if ok && ok2 {
@@ -112,38 +119,75 @@ func (r *Registry) snapshot(ctx context.Context, repo int64) (*snapshot, error) 
 	return s, ctx.Err()
 }
 
-// confirm evaluates a policy again on as much of a repository as the decision
-// about the images of due needs (lifecycle, Evaluation.Witnesses), as it is in
-// this transaction, and returns which of them are still to be acted on, with
-// what refers to them: indexes of the evaluation, what refers to another before
-// that.
-func confirm(tx *meta.Tx, repo int64, p *lifecycle.Policy, now time.Time, due, witnesses []int64, guard guardFunc) (*snapshot, *lifecycle.Evaluation, []int, error) {
-	part := &partial{tx: tx, repo: repo, have: map[int64]*meta.ScannedImage{}}
+// A decision is an evaluation with what guards withhold of it.
+type decision struct {
+	*lifecycle.Evaluation
+	guarded map[int]lifecycle.Withheld // by image
+}
+
+// decide evaluates a policy on images that guards may keep.
+func (s *snapshot) decide(p *lifecycle.Policy, g *lifecycle.Guards, now time.Time) *decision {
+	d := &decision{Evaluation: lifecycle.Evaluate(p, s.images, now), guarded: map[int]lifecycle.Withheld{}}
+	for _, w := range g.Apply(d.Evaluation) {
+		d.guarded[w.Image] = w
+	}
+	return d
+}
+
+// due reports whether something is to be done with an image.
+func (d *decision) due(i int) bool {
+	_, guarded := d.guarded[i]
+	return d.Verdicts[i].Due() && !guarded
+}
+
+// withheld gives the images that a rule acts on but for an index or a guard,
+// each with a code and the reason.
+func (d *decision) withheld() iter.Seq2[int, [2]string] {
+	return func(yield func(int, [2]string) bool) {
+		for i := range d.Verdicts {
+			v := &d.Verdicts[i]
+			if v.Outcome == lifecycle.Keep || d.due(i) {
+				continue
+			}
+			why := [2]string{"ImageReferencedByManifestList", ""}
+			if w, guarded := d.guarded[i]; guarded {
+				why = [2]string{"ImageGuarded", w.Reason}
+			} else {
+				why[1] = "Requested image referenced by manifest list: [" + d.Images[v.HeldBy].Digest + "]"
+			}
+			if !yield(i, why) {
+				return
+			}
+		}
+	}
+}
+
+// confirm decides again about as much of a repository as the decision about the
+// images of due needs (lifecycle, Evaluation.Witnesses), as it is in this
+// transaction, and returns which of them are still to be acted on, with what
+// refers to them: indexes of the decision, what refers to another before that.
+func (x *execution) confirm(tx *meta.Tx, repo *ecr.Repository, due, witnesses []int64) (*snapshot, *decision, []int, error) {
+	part := &partial{tx: tx, repo: repo.Row, have: map[int64]*meta.ScannedImage{}}
 	if err := part.load(due, witnesses); err != nil {
 		return nil, nil, nil, err
 	}
-	s := part.snapshot()
-	e := lifecycle.Evaluate(p, s.images, now)
-	if guard != nil {
-		guard(e)
+	guards, err := x.r.guards(tx, repo, x.now)
+	if err != nil {
+		return nil, nil, nil, err
 	}
+	s := part.snapshot()
+	d := s.decide(x.policy, &guards, x.now)
 	var todo []int
-	for i := range part.depth {
-		if n, ok := s.index(i); ok && e.Verdicts[n].Due() {
+	for row := range part.depth {
+		if n, ok := s.index(row); ok && d.due(int(n)) {
 			todo = append(todo, int(n))
 		}
 	}
 	slices.SortFunc(todo, func(a, b int) int {
-		if d := part.depth[s.rows[b]] - part.depth[s.rows[a]]; d != 0 {
-			return d
-		}
-		return a - b
+		return cmp.Or(part.depth[s.rows[b]]-part.depth[s.rows[a]], a-b)
 	})
-	return s, e, todo, nil
+	return s, d, todo, nil
 }
-
-// A guardFunc withholds outcomes of an evaluation.
-type guardFunc func(*lifecycle.Evaluation)
 
 // A partial is a part of a repository while it is loaded.
 type partial struct {
@@ -154,8 +198,9 @@ type partial struct {
 	depth map[int64]int // of those to act on: how many steps they are from one of due
 }
 
-// load loads due, what refers to them, the indexes that name any of these or
-// their subjects, the witnesses, and of all the subjects.
+// load loads due, what refers to them, their subjects, the indexes that name
+// any of these and, for guards, what these name; the witnesses, and of all the
+// subjects.
 func (p *partial) load(due, witnesses []int64) error {
 	if err := p.rows(due); err != nil {
 		return err
@@ -186,13 +231,18 @@ func (p *partial) load(due, witnesses []int64) error {
 	for row := range p.have {
 		all = append(all, row)
 	}
-	var err error
-	if p.edges, err = p.tx.EdgesTo(all); err != nil {
+	above, err := p.tx.EdgesTo(all)
+	if err != nil {
 		return err
 	}
+	below, err := p.tx.EdgesFrom(all)
+	if err != nil {
+		return err
+	}
+	p.edges = append(above, below...)
 	more := slices.Clone(witnesses)
 	for _, e := range p.edges {
-		more = append(more, e.Parent)
+		more = append(more, e.Parent, e.Child)
 	}
 	if err := p.rows(more); err != nil {
 		return err

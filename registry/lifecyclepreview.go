@@ -194,13 +194,24 @@ func (r *Registry) preview(ctx context.Context, p *ecr.LifecyclePreview) error {
 		return err
 	}
 	now := r.now()
-	s, err := r.snapshot(ctx, repo.Row)
+	_, d, err := r.evaluate(ctx, repo.Row, repo.ID, policy, now)
+	if errors.Is(err, errPolicyChanged) {
+		return errPreviewLost
+	}
 	if err != nil {
 		return err
 	}
-	e := lifecycle.Evaluate(policy, s.images, now)
-	results := resultsOf(e)
-	p.Expiring, p.Transitioning, p.Withheld = int64(e.Summary.Expire.Images), int64(e.Summary.Transition.Images), int64(e.Summary.Withheld.Images)
+	results := resultsOf(d)
+	for i := range results {
+		switch {
+		case results[i].Withheld != "":
+			p.Withheld++
+		case results[i].Action == lifecycle.Expire.String():
+			p.Expiring++
+		default:
+			p.Transitioning++
+		}
+	}
 	p.Status = ecr.PreviewComplete
 	for batch := range slices.Chunk(results, previewBatch) {
 		if err := r.holdPreview(ctx, p, func(tx *meta.Tx) error { return tx.PutPreviewResults(p.Row, batch) }); err != nil {
@@ -215,7 +226,7 @@ func (r *Registry) preview(ctx context.Context, p *ecr.LifecyclePreview) error {
 		if record.Text != p.Policy {
 			record = ecr.LifecyclePolicy{}
 		}
-		if err := r.appendPreview(tx, p.Repository, trailPolicyOf(policy, record), e); err != nil {
+		if err := r.appendPreview(tx, p.Repository, trailPolicyOf(policy, record), d); err != nil {
 			return err
 		}
 		return tx.EndPreview(*p, "", r.now())
@@ -237,37 +248,39 @@ func (r *Registry) holdPreview(ctx context.Context, p *ecr.LifecyclePreview, fn 
 }
 
 // resultsOf lists what is due, in order, and then what is withheld.
-func resultsOf(e *lifecycle.Evaluation) []ecr.PreviewResult {
+func resultsOf(d *decision) []ecr.PreviewResult {
 	var out []ecr.PreviewResult
 	add := func(i int, withheld string) {
-		m, v := &e.Images[i], &e.Verdicts[i]
+		m, v := &d.Images[i], &d.Verdicts[i]
 		p := ecr.PreviewResult{Seq: int64(len(out) + 1), Digest: m.Digest, Tags: m.Tags, PushedAt: m.PushedAt.Time(), Archived: m.Archived,
-			Action: v.Outcome.String(), Reason: e.Reason(i).String(), Withheld: withheld}
+			Action: v.Outcome.String(), Reason: d.Reason(i).String(), Withheld: withheld}
 		if v.Rule >= 0 {
-			p.Rule = int64(e.Rules[v.Rule].Priority)
+			p.Rule = int64(d.Rules[v.Rule].Priority)
 		}
 		out = append(out, p)
 	}
-	for i := range e.Due() {
-		add(i, "")
-	}
-	for i := range e.Verdicts {
-		if v := &e.Verdicts[i]; v.Outcome != lifecycle.Keep && v.HeldBy >= 0 {
-			add(i, "manifest list "+e.Images[v.HeldBy].Digest+" refers to it")
+	for i := range d.Due() {
+		if d.due(i) {
+			add(i, "")
 		}
+	}
+	for i, why := range d.withheld() {
+		add(i, why[1])
 	}
 	return out
 }
 
 // appendPreview tells the audit trail what a preview found, of as many images
 // as it takes.
-func (r *Registry) appendPreview(tx *meta.Tx, id ecr.RepositoryID, p trailPolicy, e *lifecycle.Evaluation) error {
+func (r *Registry) appendPreview(tx *meta.Tx, id ecr.RepositoryID, p trailPolicy, d *decision) error {
 	var actions []trailImageAction
-	for i := range e.Due() {
+	for i := range d.Due() {
 		if len(actions) == trailPreviewed {
 			break
 		}
-		actions = append(actions, trailAction(e, i))
+		if d.due(i) {
+			actions = append(actions, trailAction(d.Evaluation, i))
+		}
 	}
 	return r.appendLifecycle(tx, ecr.LifecyclePolicyPreviewed, "DryRunEvent", id, p, actions, nil)
 }

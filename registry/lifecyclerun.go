@@ -94,14 +94,13 @@ func (x *execution) work(ctx context.Context) (err error) {
 		return err
 	}
 	x.now = x.r.now()
-	s, err := x.r.snapshot(ctx, x.repo)
+	s, d, err := x.r.evaluate(ctx, x.repo, x.id, x.policy, x.now)
 	if err != nil {
 		return err
 	}
-	e := lifecycle.Evaluate(x.policy, s.images, x.now)
-	x.note(e)
-	for _, due := range batches(e) {
-		witnesses := e.Witnesses(due)
+	x.note(d)
+	for _, due := range batches(d) {
+		witnesses := d.Witnesses(due)
 		for more := true; more; {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -115,26 +114,57 @@ func (x *execution) work(ctx context.Context) (err error) {
 	return nil
 }
 
-// note counts what is withheld, and keeps the first for the audit trail.
-func (x *execution) note(e *lifecycle.Evaluation) {
-	x.run.Withheld = int64(e.Summary.Withheld.Images)
-	for i := range e.Verdicts {
-		if len(x.withheld) == trailWithheld {
-			return
+// evaluate decides about all images of a repository.
+func (r *Registry) evaluate(ctx context.Context, row int64, id ecr.RepositoryID, p *lifecycle.Policy, now time.Time) (*snapshot, *decision, error) {
+	var guards lifecycle.Guards
+	err := r.db.View(ctx, func(tx *meta.Tx) error {
+		repo, err := tx.Repository(id)
+		if errors.Is(err, meta.ErrNotFound) || err == nil && repo.Row != row {
+			return errPolicyChanged
 		}
-		if v := &e.Verdicts[i]; v.Outcome != lifecycle.Keep && v.HeldBy >= 0 {
-			x.withheld = append(x.withheld, trailFailure(e, i))
+		if err != nil {
+			return err
+		}
+		guards, err = r.guards(tx, repo, now)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := r.snapshot(ctx, row)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, s.decide(p, &guards, now), nil
+}
+
+// note counts what is withheld, and keeps the first for the audit trail.
+func (x *execution) note(d *decision) {
+	for i, why := range d.withheld() {
+		x.run.Withheld++
+		if len(x.withheld) < trailWithheld {
+			a := trailAction(d.Evaluation, i)
+			a.FailureCode, a.FailureReason = why[0], why[1]
+			x.withheld = append(x.withheld, a)
+		}
+		if d.Verdicts[i].HeldBy < 0 {
+			x.run.Guarded++
 		}
 	}
 }
 
 // batches cuts what is due, but for what follows something that is due itself,
 // into lists of at most expireBatch.
-func batches(e *lifecycle.Evaluation) (out [][]int) {
+func batches(d *decision) (out [][]int) {
 	var batch []int
-	for i := range e.Due() {
-		if v := &e.Verdicts[i]; v.Follows && e.Verdicts[e.Images[i].Subject].Due() && e.Verdicts[e.Images[i].Subject].Outcome == v.Outcome {
-			continue // goes with its subject
+	for i, outcome := range d.Due() {
+		if !d.due(i) {
+			continue
+		}
+		if d.Verdicts[i].Follows {
+			if s := int(d.Images[i].Subject); d.due(s) && d.Verdicts[s].Outcome == outcome {
+				continue // goes with its subject
+			}
 		}
 		if batch = append(batch, i); len(batch) == expireBatch {
 			out = append(out, batch)
@@ -177,7 +207,7 @@ func (x *execution) batch(ctx context.Context, due, witnesses []int64) (more boo
 		if err != nil {
 			return err
 		}
-		s, e, todo, err := confirm(tx, x.repo, x.policy, x.now, due, witnesses, nil)
+		s, e, todo, err := x.confirm(tx, repo, due, witnesses)
 		if err != nil {
 			return err
 		}
@@ -188,7 +218,7 @@ func (x *execution) batch(ctx context.Context, due, witnesses []int64) (more boo
 		for _, i := range todo {
 			if e.Verdicts[i].Outcome == lifecycle.Expire {
 				expired++
-				err = x.expire(tx, repo, s, e, i)
+				err = x.expire(tx, repo, s, e.Evaluation, i)
 			} else {
 				archived++
 				err = x.archive(tx, repo, s.images[i].Digest)
@@ -196,7 +226,7 @@ func (x *execution) batch(ctx context.Context, due, witnesses []int64) (more boo
 			if err != nil {
 				return err
 			}
-			actions = append(actions, trailAction(e, i))
+			actions = append(actions, trailAction(e.Evaluation, i))
 		}
 		if len(todo) == 0 {
 			return nil

@@ -113,14 +113,6 @@ func trailAction(e *lifecycle.Evaluation, i int) trailImageAction {
 	return a
 }
 
-// trailFailure tells why nothing happens to an image that a list holds.
-func trailFailure(e *lifecycle.Evaluation, i int) trailImageAction {
-	a := trailAction(e, i)
-	a.FailureCode = "ImageReferencedByManifestList"
-	a.FailureReason = "Requested image referenced by manifest list: [" + e.Images[e.Verdicts[i].HeldBy].Digest + "]"
-	return a
-}
-
 // appendService appends an event of the server's own doing, with a record.
 func (r *Registry) appendService(tx *meta.Tx, t ecr.EventType, name string, id ecr.RepositoryID, details any) error {
 	b, err := json.Marshal(details)

@@ -66,6 +66,7 @@ type PreviewFilter struct {
 	IDs       []ImageID // nil: all
 	TagStatus string    // TAGGED, UNTAGGED, ANY or ""
 	Withheld  bool      // those that are withheld, instead of those that are not
+	Explain   bool      // reasons are asked for, which is an action of its own
 }
 
 // An ExpiredImage is an image that a lifecycle policy deleted and that can

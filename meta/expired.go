@@ -110,6 +110,22 @@ func (tx *Tx) ForgetExpired(key int64, reviewAfter time.Time) error {
 	return tx.forgetExpired(key)
 }
 
+// Unexpire removes what is kept of an expired image that is the image of a row
+// again, which has its layers, and puts it back into the archived indexes that
+// named it.
+func (tx *Tx) Unexpire(repo, image int64, e *ecr.ExpiredImage) error {
+	parents, err := tx.RowsOf(repo, e.Parents)
+	if err != nil {
+		return err
+	}
+	for _, p := range parents {
+		if _, err := tx.exec(`insert into manifest_refs (parent_id, child_id) values ($1, $2) on conflict do nothing`, p, image); err != nil {
+			return err
+		}
+	}
+	return tx.forgetExpired(e.Key)
+}
+
 func (tx *Tx) forgetExpired(key int64) error {
 	if _, err := tx.exec(`delete from expired_image_blobs where expired_id = $1`, key); err != nil {
 		return err

@@ -73,7 +73,11 @@ func (r *Registry) GetLifecyclePolicyPreview(ctx context.Context, c ecr.Caller, 
 	if err != nil {
 		return out, nil, "", err
 	}
-	err = r.view(ctx, c, "ecr:GetLifecyclePolicyPreview", id, func(tx *meta.Tx, repo *ecr.Repository) error {
+	action := "ecr:GetLifecyclePolicyPreview"
+	if f.Explain {
+		action = "ecr:ExplainLifecyclePolicyPreview"
+	}
+	err = r.view(ctx, c, action, id, func(tx *meta.Tx, repo *ecr.Repository) error {
 		if out, err = tx.Preview(repo.Row); errors.Is(err, meta.ErrNotFound) {
 			return ecr.Errorf(ecr.LifecyclePolicyPreviewNotFound, "Lifecycle policy preview does not exist for the repository with name '%s' in the registry with id '%s'", id.Name, id.Account)
 		}

@@ -309,7 +309,7 @@ func TestUndoOfRuns(t *testing.T) {
 		a.fill()
 		text := strings.ReplaceAll(drawLifecycle(t), `{"type":"transition","targetStorageClass":"archive"}`, `{"type":"expire"}`)
 		a.ok(a.PutLifecyclePolicy(ctx, a.root, a.id, text))
-		before, pushed := a.state(), a.pushTimes()
+		before := a.records()
 		for range 3 { // children that were held go later
 			_, err := a.ExpireImages(ctx, a.id)
 			a.ok(err)
@@ -335,11 +335,8 @@ func TestUndoOfRuns(t *testing.T) {
 				t.Fatalf("%d of %d restored, %v", len(restored), len(digests), failures)
 			}
 		}
-		if got := a.state(); fmt.Sprint(got) != fmt.Sprint(before) {
+		if got := a.records(); !slices.Equal(got, before) {
 			t.Fatalf("after the undo %v\nbefore the run %v", got, before)
-		}
-		if got := a.pushTimes(); !slices.Equal(got, pushed) {
-			t.Fatalf("pushed at %v, before %v", got, pushed)
 		}
 		rep, err := a.Fsck(ctx, FsckOptions{Quick: true})
 		if a.ok(err); len(rep.Findings) > 0 {
@@ -351,12 +348,13 @@ func TestUndoOfRuns(t *testing.T) {
 	}
 }
 
-// pushTimes are the times of all images, by digest.
-func (a *actor) pushTimes() (out []string) {
+// records are all images with what no run changes but by expiring them: a
+// referrer of an archived image is archived by any policy.
+func (a *actor) records() (out []string) {
 	images, _, err := a.DescribeImages(context.Background(), a.root, a.id, nil, ecr.ImageFilter{Status: "ANY"}, ecr.Page{Limit: 1000})
 	a.ok(err)
 	for _, i := range images {
-		out = append(out, fmt.Sprint(i.Digest, i.PushedAt, i.ArchivedAt, i.ActivatedAt, i.LastPulledAt))
+		out = append(out, fmt.Sprint(i.Digest, i.Tags, i.Subject, i.MediaType, i.Size, i.PushedAt, i.ActivatedAt, i.LastPulledAt))
 	}
 	slices.Sort(out)
 	return out

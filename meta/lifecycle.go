@@ -111,12 +111,12 @@ func (tx *Tx) CountLifecycle(repo int64, expired, archived int64) error {
 
 // EndLifecycle ends a run that holds its claim: of run, its end, what it
 // withheld and its error; the rest was counted. evaluated, unless it is zero,
-// is when the policy was evaluated. A due time that was moved on meanwhile
+// is when the policy was evaluated. A due time that was set since the start
 // stays.
 func (tx *Tx) EndLifecycle(repo int64, owner string, run ecr.LifecycleRun, evaluated, due time.Time) error {
 	_, err := tx.exec(`update lifecycle_states set claimed_by = '', claimed_until = 0, run_ended_at = $3, run_withheld = $4, run_error = $5,
 		evaluated_at = case when cast($6 as bigint) = 0 then evaluated_at else cast($6 as bigint) end,
-		due_at = case when due_at <= $3 then $7 else due_at end
+		due_at = case when due_at <= run_started_at then $7 else due_at end
 		where repo_id = $1 and claimed_by = $2`,
 		repo, owner, ms(run.EndedAt), run.Withheld, run.Error, since(evaluated), ms(due))
 	return err

@@ -59,5 +59,10 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.AddCommand(newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(), newUser(), newAudit(), newAccess(), newFsck(), newVersion(), newConfig())
+	lifecycle := &cobra.Command{Use: "lifecycle", Short: "Apply lifecycle policies, and undo what they did"}
+	f := new(endpointFlags)
+	f.add(lifecycle)
+	lifecycle.AddCommand(newLifecycleRun(f), newLifecycleUndo(f))
+	root.AddCommand(lifecycle)
 	return root
 }

@@ -3,10 +3,13 @@ package registry
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,29 +18,128 @@ import (
 	"github.com/ecruhq/ecru/blob/mem"
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/iam"
+	"github.com/ecruhq/ecru/internal/pgtest"
 	"github.com/ecruhq/ecru/lifecycle"
 	"github.com/ecruhq/ecru/meta"
 	"github.com/ecruhq/ecru/oci"
 )
 
+// TestLifecycleOnPostgres runs the tests of this file on PostgreSQL, with fewer
+// repositories each.
+func TestLifecycleOnPostgres(t *testing.T) {
+	pg, err := pgtest.Start()
+	if errors.Is(err, pgtest.ErrMissing) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pg.Stop)
+	checks := flag.Lookup("rapid.checks").Value
+	before := checks.String()
+	if before == "100" { // nobody asked for more
+		checks.Set("12")
+	}
+	t.Cleanup(func() { checks.Set(before) })
+	t.Run("PreviewIsRun", func(t *testing.T) { previewIsRun(t, pg.Database(t)) })
+	t.Run("ChangesBesideRun", func(t *testing.T) { changesBesideRun(t, pg.Database(t)) })
+	t.Run("UndoOfRuns", func(t *testing.T) { undoOfRuns(t, pg.Database(t)) })
+	t.Run("RunsBesidePushes", func(t *testing.T) { runsBesidePushes(t, pg.Database(t)) })
+}
+
+func TestRunsBesidePushes(t *testing.T) { runsBesidePushes(t, "") }
+
+// runsBesidePushes has runs go on while images are pushed and tags move: what
+// was acknowledged as one of the last three of prod is there.
+func runsBesidePushes(t *testing.T, url string) {
+	s := newShelf(t, url)
+	ctx := t.Context()
+	id := ecr.RepositoryID{Account: s.root.Account, Name: "busy/app"}
+	ok := func(err error) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := s.CreateRepository(ctx, s.root, id, ecr.Repository{LifecyclePolicy: `{"rules":[{"rulePriority":1,"selection":{"tagStatus":"tagged","tagPrefixList":["prod-"],"countType":"imageCountMoreThan","countNumber":3},"action":{"type":"expire"}},` +
+		`{"rulePriority":2,"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":5},"action":{"type":"expire"}}]}`})
+	ok(err)
+	_, err = s.UploadLayer(ctx, s.root, id, strings.NewReader("x"), 1, string(oci.Of("sha256", []byte("x"))))
+	ok(err)
+	stop, done := make(chan struct{}), make(chan int64)
+	go func() {
+		expired := int64(0)
+		for {
+			run, err := s.ExpireImages(ctx, id)
+			ok(err)
+			expired += run.Expired
+			select {
+			case <-stop:
+				done <- expired
+				return
+			default:
+			}
+		}
+	}()
+	layer := fmt.Sprintf(`{"mediaType":"application/octet-stream","digest":%q,"size":1}`, oci.Of("sha256", []byte("x")))
+	var last []string // digests, the newest last
+	for i := range 120 {
+		m, err := s.PutImage(ctx, s.root, id, PutImageInput{Tag: fmt.Sprintf("prod-%d", i), MoreTags: []string{"prod-latest"}, Manifest: []byte(
+			`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":` + layer + `,"layers":[]` + fmt.Sprintf(`,"annotations":{"n":"%d"}}`, i))})
+		ok(err)
+		if last = append(last, m.Digest); len(last) > 3 {
+			last = last[1:]
+		}
+		for _, d := range last {
+			_, err := s.GetManifest(ctx, s.root, id, ecr.ImageID{Digest: d}, true)
+			ok(err)
+		}
+	}
+	close(stop)
+	if n := <-done; n == 0 {
+		t.Error("nothing expired meanwhile")
+	}
+	rep, err := s.Fsck(ctx, FsckOptions{})
+	if ok(err); len(rep.Findings) > 0 {
+		t.Error(rep.Findings)
+	}
+}
+
 // A shelf is a registry in which one repository after the other is filled.
 type shelf struct {
 	*Registry
-	now  time.Time
-	root ecr.Caller
-	n    int
+	mu    sync.Mutex
+	clock time.Time
+	root  ecr.Caller
+	n     int
 }
 
-func newShelf(t testing.TB) *shelf {
-	db, err := meta.Open(context.Background(), meta.Options{URL: filepath.Join(t.TempDir(), "meta.db")})
+// now is later at each look, by a millisecond.
+func (s *shelf) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = s.clock.Add(time.Millisecond)
+	return s.clock
+}
+
+func (s *shelf) pass(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = s.clock.Add(d)
+}
+
+func newShelf(t testing.TB, url string) *shelf {
+	if url == "" {
+		url = filepath.Join(t.TempDir(), "meta.db")
+	}
+	db, err := meta.Open(context.Background(), meta.Options{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	s := &shelf{now: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
+	s := &shelf{clock: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
 		root: ecr.Caller{Principal: &iam.Principal{ARN: "arn:aws:iam::123456789012:root", Account: "123456789012", Root: true}}}
 	s.Registry = New(db, new(mem.Store), Config{Region: "us-east-1", Host: func(string) string { return "registry.test" }, Limits: DefaultLimits(), Times: DefaultTimes(), LinkKey: make([]byte, 32),
-		Now: func() time.Time { return s.now }})
+		Now: s.now})
 	return s
 }
 
@@ -144,13 +246,13 @@ func (a *actor) change() {
 func (a *actor) fill() {
 	for range rapid.IntRange(1, 14).Draw(a.t, "images") {
 		a.push()
-		a.now = a.now.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 20, 24, 50}).Draw(a.t, "hours")) * time.Hour)
+		a.pass(time.Duration(rapid.SampledFrom([]int{0, 1, 20, 24, 50}).Draw(a.t, "hours")) * time.Hour)
 	}
 	for range rapid.IntRange(0, 4).Draw(a.t, "changes") {
 		if len(a.digests) > 0 {
 			a.change()
 		}
-		a.now = a.now.Add(time.Hour)
+		a.pass(time.Hour)
 	}
 }
 
@@ -186,8 +288,10 @@ func (a *actor) state() map[string]string {
 
 // TestPreviewIsRun: a preview and a run of the same moment agree on every
 // image, and the run does nothing else.
-func TestPreviewIsRun(t *testing.T) {
-	s := newShelf(t)
+func TestPreviewIsRun(t *testing.T) { previewIsRun(t, "") }
+
+func previewIsRun(t *testing.T, url string) {
+	s := newShelf(t, url)
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
 		a := s.repository(t)
@@ -232,8 +336,10 @@ func TestPreviewIsRun(t *testing.T) {
 
 // TestChangesBesideRun: whatever changes between the evaluation of a run and a
 // transaction of it, the transaction acts on nothing that the policy keeps then.
-func TestChangesBesideRun(t *testing.T) {
-	s := newShelf(t)
+func TestChangesBesideRun(t *testing.T) { changesBesideRun(t, "") }
+
+func changesBesideRun(t *testing.T, url string) {
+	s := newShelf(t, url)
 	acted := 0
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
@@ -246,7 +352,7 @@ func TestChangesBesideRun(t *testing.T) {
 		var err error
 		x.policy, err = lifecycle.Parse([]byte(x.record.Text))
 		a.ok(err)
-		x.now = a.now
+		x.now = a.now()
 		stale, d, err := a.evaluate(ctx, x.repo, a.id, x.policy, x.now)
 		a.ok(err)
 		lists := batches(d)
@@ -300,8 +406,10 @@ func TestChangesBesideRun(t *testing.T) {
 
 // TestUndoOfRuns: whatever a run expired, restoring it brings the repository
 // back as it was, and its bytes are still there.
-func TestUndoOfRuns(t *testing.T) {
-	s := newShelf(t)
+func TestUndoOfRuns(t *testing.T) { undoOfRuns(t, "") }
+
+func undoOfRuns(t *testing.T, url string) {
+	s := newShelf(t, url)
 	undone := 0
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
@@ -313,7 +421,7 @@ func TestUndoOfRuns(t *testing.T) {
 		for range 3 { // children that were held go later
 			_, err := a.ExpireImages(ctx, a.id)
 			a.ok(err)
-			a.now = a.now.Add(30 * time.Hour) // longer than what nobody refers to stays
+			a.pass(30 * time.Hour) // longer than what nobody refers to stays
 			_, _, err = a.ReviewLinks(ctx, 1000)
 			a.ok(err)
 		}

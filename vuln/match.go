@@ -17,6 +17,19 @@ const (
 	FixPartial Fix = "PARTIAL" // for some of the packages, or by some of the advisories
 )
 
+// CombineFix is the word for several packages that have one vulnerability.
+func CombineFix(fixes ...Fix) Fix {
+	out := FixNo
+	for i, f := range fixes {
+		if i == 0 {
+			out = f
+		} else if f != out {
+			return FixPartial
+		}
+	}
+	return out
+}
+
 // A Match is one vulnerability of a package.
 type Match struct {
 	// Vulnerability is the CVE's id, or the record's where no CVE is known.

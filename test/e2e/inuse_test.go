@@ -33,7 +33,7 @@ func TestOwnOperations(t *testing.T) {
 	do := func(args ...string) map[string]any { t.Helper(); return jsonOf(t, command(args...).Must(t)) }
 	do("create-repository", "--repository-name", "team/app", "--tags", "Key=ecru:keep-pulled-within,Value=30d", "Key=ecru:keep-last,Value=prod-:10/release-:5")
 	config, layer := []byte(`{"architecture":"amd64","os":"linux"}`), []byte("layer")
-	awsPush(t, aws, "team/app", config, layer)
+	awsLayers(t, aws, s, layer, config)
 	manifest := harness.Image(config, layer)
 	digest := at(do("put-image", "--repository-name", "team/app", "--image-tag", "v1", "--image-manifest", string(manifest)), "image", "imageId", "imageDigest").(string)
 
@@ -42,7 +42,9 @@ func TestOwnOperations(t *testing.T) {
 	equal(t, "reported", at(out, "reported"), 1.0)
 	equal(t, "failures", length(at(out, "failures")), 1)
 	equal(t, "failure", at(out, "failures", 0, "failureCode"), "RepositoryNotFound")
-	s.Ecru("in-use", "report", "team/app@"+digest, "--source", "dev", "--endpoint-url", s.URL, "--region", harness.Region).With(aws.Environ()...).Must(t)
+	report := s.Ecru("in-use", "report", "team/app@"+digest, "--source", "dev", "--endpoint-url", s.URL)
+	report.Env = aws.Environ()
+	contains(t, report.Must(t), "1 images reported as in use by dev")
 	out = do("list-images-in-use", "--page-size", "1") // the CLI follows nextToken
 	equal(t, "images", length(at(out, "images")), 2)
 	equal(t, "source", at(out, "images", 0, "source"), "dev")
@@ -52,7 +54,7 @@ func TestOwnOperations(t *testing.T) {
 	equal(t, "prefix", at(out, "keepLast", 1, "prefix"), "release-")
 	equal(t, "imagesInUse", at(out, "imagesInUse"), 1.0)
 	contains(t, command("get-lifecycle-guards", "--repository-name", "none").Fails(t), "RepositoryNotFoundException")
-	contains(t, command("put-images-in-use", "--source", "prod", "--images", "imageUri=a/b", "--ttl-seconds", "1").Fails(t), "InvalidParameterException", "ttlSeconds")
+	contains(t, command("put-images-in-use", "--source", "prod", "--images", "imageUri=a/b", "--ttl-seconds", "1").Fails(t), "ttlSeconds", "valid min value: 60")
 	contains(t, command("tag-resource", "--resource-arn", "arn:aws:ecr:us-east-1:123456789012:repository/team/app", "--tags", "Key=ecru:keep-last,Value=prod-").Fails(t),
 		"InvalidTagParameterException", "prod-:10/release-:5")
 	contains(t, command("put-images-in-use", "help").Must(t), "lifecycle policies neither expire nor archive")

@@ -85,16 +85,16 @@ type Push struct {
 
 // A Rate is how often images of a kind are pushed.
 type Rate struct {
-	Kinds []string `json:"kinds"` // of their tags; none: untagged
-	Days  float64  `json:"perDay"`
-	Size  int64    `json:"averageBytes"`
+	Kinds  []string `json:"kinds"` // of their tags; none: untagged
+	PerDay float64  `json:"perDay"`
+	Size   int64    `json:"averageBytes"`
 }
 
 // Rates are what was pushed a day from a time on: the images that are there and
 // were pushed since, and those that only pushes tell of. Sizes of the latter are
 // taken to be those of their kind. The kinds with the most pushes come first.
-// Referrers and the parts of lists are counted with what they belong to, not by
-// themselves.
+// Referrers and the untagged parts of lists are not counted by themselves; the
+// latter add to the size of their list.
 func Rates(images []Image, pushes []Push, from, now time.Time) []Rate {
 	days := now.Sub(from).Hours() / 24
 	if days <= 0 {
@@ -105,13 +105,14 @@ func Rates(images []Image, pushes []Push, from, now time.Time) []Rate {
 	part := map[string]bool{}
 	for i := range images {
 		m := &images[i]
-		size[m.Digest] = m.Size
+		size[m.Digest] += m.Size
 		if m.Subject >= 0 {
 			part[m.Digest] = true
 		}
 		for _, c := range m.Children {
 			if c >= 0 && int(c) < len(images) && len(images[c].Tags) == 0 {
 				part[images[c].Digest] = true
+				size[m.Digest] += images[c].Size
 			}
 		}
 	}
@@ -169,14 +170,14 @@ func sumRates(tags map[string]map[string]bool, size map[string]int64, days float
 	}
 	var out []Rate
 	for _, g := range groups {
-		r := Rate{Kinds: g.kinds, Days: float64(g.n) / days}
+		r := Rate{Kinds: g.kinds, PerDay: float64(g.n) / days}
 		if g.sized > 0 {
 			r.Size = g.bytes / int64(g.sized)
 		}
 		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b Rate) int {
-		return cmp.Or(cmp.Compare(b.Days, a.Days), slices.Compare(a.Kinds, b.Kinds))
+		return cmp.Or(cmp.Compare(b.PerDay, a.PerDay), slices.Compare(a.Kinds, b.Kinds))
 	})
 	return out
 }
@@ -230,7 +231,7 @@ func Ahead(p *Policy, images []Image, rates []Rate, now time.Time, days ...int) 
 // pushDay adds the images of a day that ends at a time, spread over it.
 func pushDay(s []Image, rates []Rate, owed []float64, end time.Time, n int) []Image {
 	for i, r := range rates {
-		owed[i] += r.Days
+		owed[i] += r.PerDay
 		k := int(owed[i] + 1e-9)
 		owed[i] -= float64(k)
 		for j := range k {

@@ -239,7 +239,10 @@ func (r *Replay) arrive(e *event) {
 		a.Archived, a.ActivatedAt, a.gone = false, e.at, 0
 	case a.gone != 0 || a.deleted: // it comes anew
 		a.PushedAt, a.ArchivedAt, a.ActivatedAt, a.LastPulledAt, a.Archived = e.at, 0, 0, 0, false
-		a.Tags, a.gone, a.deleted = nil, 0, false
+		for _, tag := range a.Tags { // they went with it
+			r.untag(tag)
+		}
+		a.gone, a.deleted = 0, false
 		r.here = append(r.here, a)
 	}
 	for _, tag := range tags {

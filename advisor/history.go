@@ -66,6 +66,10 @@ func (e *Endpoint) History(ctx context.Context, c *Contents, since time.Time, pu
 			}
 		}
 	}
+	for _, list := range [][]lifecycle.Push{h.history.Pushes, h.history.Deletes} {
+		slices.Reverse(list) // the newest came first
+	}
+	slices.Reverse(h.history.Pulls)
 	return h.history, &h.evidence, nil
 }
 
@@ -121,22 +125,24 @@ func (h *historian) record(at time.Time, text string) {
 		h.evidence.Own++
 		return
 	}
-	when := lifecycle.At(at)
+	// Records are to the second: what was pushed in it is taken to be older than
+	// what was pulled or deleted in it.
+	when, end := lifecycle.At(at), lifecycle.At(at.Truncate(time.Second))+lifecycle.Instant(time.Second-1)
 	switch r.EventName {
 	case "PutImage":
 		h.push(when, &r)
 	case "BatchDeleteImage":
 		for _, id := range q.ImageIDs {
-			h.history.Deletes = append(h.history.Deletes, lifecycle.Push{At: when, Digest: id.ImageDigest, Tag: id.ImageTag})
+			h.history.Deletes = append(h.history.Deletes, lifecycle.Push{At: end, Digest: id.ImageDigest, Tag: id.ImageTag})
 		}
 	case "BatchGetImage":
 		h.merged(&r)
 		for _, id := range q.ImageIDs {
-			h.pull(when, &r, lifecycle.Pull{Digest: id.ImageDigest, Tag: id.ImageTag})
+			h.pull(end, &r, lifecycle.Pull{Digest: id.ImageDigest, Tag: id.ImageTag})
 		}
 	case "GetDownloadUrlForLayer":
 		h.merged(&r)
-		h.pull(when, &r, lifecycle.Pull{Layer: q.LayerDigest})
+		h.pull(end, &r, lifecycle.Pull{Layer: q.LayerDigest})
 	}
 }
 
@@ -182,8 +188,12 @@ func (h *historian) push(at lifecycle.Instant, r *trailRecord) {
 		h.evidence.Unidentified++
 		return
 	}
+	i, there := h.contents.index[p.Digest]
+	if there && h.contents.Images[i].PushedAt.Time().Truncate(time.Second).Equal(at.Time()) {
+		p.At = h.contents.Images[i].PushedAt // to more than the second
+	}
 	h.history.Pushes = append(h.history.Pushes, p)
-	if _, there := h.contents.index[p.Digest]; !there && err == nil {
+	if !there && err == nil {
 		h.history.Gone[p.Digest] = goneImage(manifest)
 	}
 }

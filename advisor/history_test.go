@@ -113,7 +113,7 @@ func FuzzRecord(f *testing.F) {
 				t.Errorf("%+v", p)
 			}
 		}
-		r := lifecycle.NewReplay(&lifecycle.Policy{}, h.history, recorded.Add(-time.Hour), recorded.Add(time.Hour))
+		r := lifecycle.NewReplay(&lifecycle.Policy{}, h.history, recorded.Add(-time.Hour), recorded.Add(time.Hour), lifecycle.Soon)
 		for r.Day() {
 		}
 		if report := r.Report(); !report.Safe() {

@@ -11,7 +11,8 @@ type Pull struct {
 	Calls              int    // for how many calls the record stands; 0 means one
 }
 
-// A History is a repository with what is on record about it, in any order.
+// A History is a repository with what is on record about it, in any order but
+// that of one moment.
 type History struct {
 	Images []Image // that are there now
 	Pushes []Push

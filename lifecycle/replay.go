@@ -7,16 +7,17 @@ import (
 )
 
 // A Replay carries a policy out over a history, a day at a time, on the strict
-// side: at the beginning, at the start of each day, a minute after each push or
-// row of pushes, and if it looks at ages also before a pull that comes an hour
-// or more later. AWS takes up to a day. Of images that were pushed before the
+// side: at the beginning, at the start of each day, soon after each push or row
+// of pushes, and if it looks at ages also before a pull that comes an hour or
+// more later. AWS takes up to a day. Of images that were pushed before the
 // beginning no pull before it is known, so a rule that counts from the last
 // pull counts from the push.
 type Replay struct {
 	p      *Policy
 	h      *History
 	report Backtest
-	aged   bool // the policy looks at days
+	aged   bool    // the policy looks at days
+	soon   Instant // after a push the policy is carried out
 
 	events []event
 	next   int
@@ -31,9 +32,9 @@ type Replay struct {
 	dirty  bool                // since then it was not carried out
 }
 
-// settled is how long a row of pushes, such as an image for several platforms
-// takes, is left alone.
-const settled = Instant(time.Minute)
+// Soon is how long a row of pushes, such as an image for several platforms takes,
+// is left alone, if nothing else is asked for.
+const Soon = time.Minute
 
 // An actor is an image in a replay. Its references are digests.
 type actor struct {
@@ -56,9 +57,9 @@ type event struct {
 }
 
 // NewReplay prepares to carry p out from a time on, over all that h has on
-// record until another.
-func NewReplay(p *Policy, h *History, from, to time.Time) *Replay {
-	r := &Replay{p: p, h: h, report: Backtest{From: from, To: to}, day: At(from),
+// record until another, and so soon after pushes.
+func NewReplay(p *Policy, h *History, from, to time.Time, soon time.Duration) *Replay {
+	r := &Replay{p: p, h: h, soon: Instant(soon), report: Backtest{From: from, To: to}, day: At(from),
 		at: map[string]*actor{}, tags: map[string]*actor{}, layers: map[string][]*actor{}}
 	for i := range p.Rules {
 		r.aged = r.aged || p.Rules[i].Selection.CountType != ImageCountMoreThan
@@ -108,7 +109,7 @@ func (r *Replay) addGone() {
 				r.layers[l] = append(r.layers[l], a)
 			}
 		}
-		if p.At < a.PushedAt {
+		if a.PushedAt-p.At >= Instant(time.Second) { // records are to the second
 			a.PushedAt = p.At
 		}
 	}
@@ -209,10 +210,10 @@ func (r *Replay) play(end Instant) {
 	}
 }
 
-// settle carries the policy out if something was pushed and a minute is over by
-// now.
+// settle carries the policy out if something was pushed and the time for it has
+// come by now.
 func (r *Replay) settle(now Instant) {
-	if due := max(r.pushed+settled, At(r.report.From)); r.dirty && due <= now {
+	if due := max(r.pushed+r.soon, At(r.report.From)); r.dirty && due <= now {
 		r.carryOut(due)
 	}
 }

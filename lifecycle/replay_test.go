@@ -265,7 +265,7 @@ func drawHistory(t *rapid.T, from time.Time) *lifecycle.History {
 }
 
 func replay(p *lifecycle.Policy, h *lifecycle.History, from, to time.Time) lifecycle.Backtest {
-	r := lifecycle.NewReplay(p, h, from, to)
+	r := lifecycle.NewReplay(p, h, from, to, lifecycle.Soon)
 	for r.Day() {
 	}
 	return r.Report()

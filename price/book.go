@@ -149,15 +149,15 @@ func sum(tiers []Tier, gb float64) (cost float64) {
 	return cost
 }
 
-// Money writes an amount in the book's currency: "$1.20", or "1.20 EUR".
+// Money writes an amount in the book's currency: "$1.20", "1.20 EUR", or "<$0.01".
 func (b *Book) Money(amount float64) string {
 	sign := ""
 	if amount < 0 {
 		sign, amount = "-", -amount
 	}
 	text := fmt.Sprintf("%.2f", amount)
-	if amount > 0 && amount < 0.005 {
-		text = fmt.Sprintf("%.4f", amount)
+	if amount > 0 && amount < 0.01 {
+		sign, text = "<"+sign, "0.01"
 	}
 	if b.Currency == "USD" {
 		return sign + "$" + text

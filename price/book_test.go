@@ -41,7 +41,7 @@ func TestMoney(t *testing.T) {
 	euro := *b
 	euro.Currency = "EUR"
 	for _, tt := range []struct{ got, want string }{
-		{b.Money(1.234), "$1.23"}, {b.Money(-1.5), "-$1.50"}, {b.Money(0), "$0.00"}, {b.Money(0.0012), "$0.0012"}, {euro.Money(3), "3.00 EUR"},
+		{b.Money(1.234), "$1.23"}, {b.Money(-1.5), "-$1.50"}, {b.Money(0), "$0.00"}, {b.Money(0.0012), "<$0.01"}, {euro.Money(3), "3.00 EUR"},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("got %q, want %q", tt.got, tt.want)

@@ -59,6 +59,7 @@ func newBacktest(f *endpointFlags) *cobra.Command {
 	var file string
 	var days float64
 	var read bool
+	var soon time.Duration
 	cmd := &cobra.Command{
 		Use:   "backtest REPOSITORY",
 		Short: "Which pulls on record would have failed under a policy?",
@@ -73,15 +74,19 @@ func newBacktest(f *endpointFlags) *cobra.Command {
 	policyFlag(cmd, &file)
 	cmd.Flags().Float64Var(&days, "days", 90, "how many days back; CloudTrail keeps 90")
 	cmd.Flags().BoolVar(&read, "read-manifests", false, "read manifests even if it moves the time of the last pull")
+	cmd.Flags().DurationVar(&soon, "soon", lifecycle.Soon, "how long after a push the policy is carried out, up to 24h")
 	cmd.RunE = f.with(backtestPermissions, func(cmd *cobra.Command, e *advisor.Endpoint, args []string) error {
 		if err := checkDays("days", days); err != nil {
 			return err
+		}
+		if soon < 0 || soon > 24*time.Hour {
+			return fmt.Errorf("--soon %v: want 0s to 24h", soon)
 		}
 		p, err := policyOf(cmd, e, file, args[0])
 		if err != nil {
 			return err
 		}
-		r, err := backtest(cmd, e, p, args[0], days, read)
+		r, err := backtest(cmd, e, p, args[0], days, read, soon)
 		if err != nil {
 			return err
 		}
@@ -98,7 +103,7 @@ func newBacktest(f *endpointFlags) *cobra.Command {
 	return cmd
 }
 
-func backtest(cmd *cobra.Command, e *advisor.Endpoint, p *lifecycle.Policy, repo string, days float64, read bool) (*backtestReport, error) {
+func backtest(cmd *cobra.Command, e *advisor.Endpoint, p *lifecycle.Policy, repo string, days float64, read bool, soon time.Duration) (*backtestReport, error) {
 	ctx := cmd.Context()
 	now := time.Now()
 	from := now.Add(-time.Duration(days * float64(24*time.Hour)))
@@ -112,7 +117,7 @@ func backtest(cmd *cobra.Command, e *advisor.Endpoint, p *lifecycle.Policy, repo
 	if err != nil {
 		return nil, err
 	}
-	replay, tell := lifecycle.NewReplay(p, h, from, now), pr.of("days replayed")
+	replay, tell := lifecycle.NewReplay(p, h, from, now, soon), pr.of("days replayed")
 	for n := 1; replay.Day(); n++ {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -131,7 +136,7 @@ func backtest(cmd *cobra.Command, e *advisor.Endpoint, p *lifecycle.Policy, repo
 		if tags == nil {
 			tags = []string{}
 		}
-		out.Failures = append(out.Failures, failedPull{x.Pull.At.Time(), x.Pull.By, max(x.Pull.Calls, 1), x.Pull.Tag, x.Pull.Layer, x.Digest, tags, x.Pushed.Time(), x.Gone.Time(), x.Archived, x.Reason})
+		out.Failures = append(out.Failures, failedPull{x.Pull.At.Time().Truncate(time.Second), x.Pull.By, max(x.Pull.Calls, 1), x.Pull.Tag, x.Pull.Layer, x.Digest, tags, x.Pushed.Time(), x.Gone.Time(), x.Archived, x.Reason})
 	}
 	if why != "" {
 		out.Notes = append(out.Notes, why)

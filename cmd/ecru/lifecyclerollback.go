@@ -136,7 +136,7 @@ func (r *rollbackRun) run(cmd *cobra.Command, e *advisor.Endpoint, repo string) 
 	if found.FurthestAt != 0 {
 		// What was pulled is kept too, beside all that are newer.
 		n := lifecycle.Window(float64(found.Furthest+1), 1, r.margin)
-		out.Furthest = &recordedNeed{Count: found.Furthest, At: found.FurthestAt.Time(), Of: found.FurthestOf, Need: n}
+		out.Furthest = &recordedNeed{Count: found.Furthest, At: found.FurthestAt.Time().Truncate(time.Second), Of: found.FurthestOf, Need: n}
 		out.Need = max(out.Need, n)
 	}
 	out.Enough = found.Unbounded || found.Keeps >= out.Need

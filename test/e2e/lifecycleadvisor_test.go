@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -164,18 +163,23 @@ func rollbackWindow(t *testing.T, s *harness.Server, policy string) {
 
 // leastAdvisor: what --permissions prints is enough.
 func leastAdvisor(t *testing.T, s *harness.Server, policy string) {
-	for _, args := range [][]string{{"simulate", "shop"}, {"backtest", "shop"}, {"rollback-window", "shop", "--prefix", "release-"}, {"lint", "shop"}} {
-		document := writeFile(t, t.TempDir(), "least.json", []byte(s.Ecru("lifecycle", args[0], "--permissions").Must(t)))
-		user := "least-" + args[0]
-		s.Ecru("user", "create", user, "--data", s.Data()).Must(t)
-		text, err := os.ReadFile(document)
-		admin := harness.AWSServices(t, s, harness.RootKey, harness.RootValue, "")
-		admin.Command("iam", "put-user-policy", "--user-name", user, "--policy-name", "least", "--policy-document", string(must(t, text, err))).Must(t)
-		key := jsonOf(t, admin.Command("iam", "create-access-key", "--user-name", user).Must(t))
-		id, _ := at(key, "AccessKey", "AccessKeyId").(string)
-		secret, _ := at(key, "AccessKey", "SecretAccessKey").(string)
+	s.Ecru("user", "create", "least", "--data", s.Data()).Must(t)
+	var key, secret string
+	for line := range strings.Lines(s.Ecru("user", "key", "create", "least", "--data", s.Data()).Must(t)) {
+		name, value, _ := strings.Cut(strings.NewReplacer("export ", "", "'", "", "\n", "").Replace(line), "=")
+		switch name {
+		case "AWS_ACCESS_KEY_ID":
+			key = value
+		case "AWS_SECRET_ACCESS_KEY":
+			secret = value
+		}
+	}
+	admin := harness.AWSServices(t, s, harness.RootKey, harness.RootValue, "")
+	for _, args := range [][]string{{"lint", "shop"}, {"rollback-window", "shop", "--prefix", "release-"}, {"simulate", "shop"}, {"backtest", "shop"}} {
+		document := s.Ecru("lifecycle", args[0], "--permissions").Must(t)
+		admin.Command("iam", "put-user-policy", "--user-name", "least", "--policy-name", "least", "--policy-document", document).Must(t)
 		c := s.Ecru(append(append([]string{"lifecycle", "--endpoint-url", s.URL}, args...), "--policy", policy)...)
-		c.Env = harness.AWSServices(t, s, id, secret, "").Environ()
+		c.Env = harness.AWSServices(t, s, key, secret, "").Environ()
 		within(t, changeSeen, args[0]+" with its own permissions", func() bool {
 			out, err := c.Output(t.Context())
 			return err == nil && out != "" && !strings.Contains(out, "AccessDenied")

@@ -277,3 +277,22 @@ func TestFixKeepsProduction(t *testing.T) {
 		t.Errorf("%v: %s", err, plain.JSON())
 	}
 }
+
+// The largest policies that are accepted take no more than moments.
+func TestLintLarge(t *testing.T) {
+	var entries []string
+	for i := range 4500 {
+		entries = append(entries, fmt.Sprintf(`"%x"`, i))
+	}
+	p := mustParse(t, policy(tags("tagPrefixList", "["+strings.Join(entries, ",")+"]", keeps("5"))))
+	long := mustParse(t, policy(tags("tagPatternList", `["*`+strings.Repeat("a", 14000)+`*","*`+strings.Repeat("b", 14000)+`*"]`, keeps("5"))))
+	if got := found(lifecycle.Lint(p, lifecycle.Facts{})); got != "NO_UNTAGGED_RULE?, TAGS_OF_EACH 1!" {
+		t.Errorf("many entries: %s", got)
+	}
+	if _, err := lifecycle.Fix(p, nil); err == nil {
+		t.Error("too many rules are made")
+	}
+	if got := found(lifecycle.Lint(long, lifecycle.Facts{})); got != "NO_UNTAGGED_RULE?, NEVER_MATCHES 1!" {
+		t.Errorf("long entries: %s", got)
+	}
+}

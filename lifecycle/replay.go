@@ -25,6 +25,7 @@ type Replay struct {
 
 	at     map[string]*actor   // all that ever was, by digest
 	here   []*actor            // what is there
+	images []Image             // room for it
 	tags   map[string]*actor   // what each tag stands for; also one that is gone
 	layers map[string][]*actor // what has a layer
 	last   Instant             // when the policy was carried out last
@@ -36,11 +37,12 @@ type Replay struct {
 // is left alone, if nothing else is asked for.
 const Soon = time.Minute
 
-// An actor is an image in a replay. Its references are digests.
+// An actor is an image in a replay.
 type actor struct {
 	Image
-	children []string
-	subject  string
+	children []*actor
+	subject  *actor
+	place    int32    // in what is evaluated, if it is there; else -1
 	tagged   []string // tags that it had from the beginning
 	came     bool
 	deleted  bool    // by somebody, not by the policy
@@ -74,17 +76,17 @@ func NewReplay(p *Policy, h *History, from, to time.Time, soon time.Duration) *R
 // meanwhile is taken to be as it was pushed: it is p that archives.
 func (r *Replay) addImages() {
 	images := r.h.Images
-	digest := func(i int32) string {
-		if i < 0 || int(i) >= len(images) {
-			return ""
-		}
-		return images[i].Digest
-	}
+	actors := make([]actor, len(images))
 	for i := range images {
-		m := &images[i]
-		a := &actor{Image: Image{Digest: m.Digest, PushedAt: m.PushedAt, Size: m.Size, Subject: -1}, subject: digest(m.Subject)}
+		m, a := &images[i], &actors[i]
+		*a = actor{Image: Image{Digest: m.Digest, PushedAt: m.PushedAt, Size: m.Size, Subject: -1}, place: -1}
+		if m.Subject >= 0 && int(m.Subject) < len(images) {
+			a.subject = &actors[m.Subject]
+		}
 		for _, c := range m.Children {
-			a.children = append(a.children, digest(c))
+			if c >= 0 && int(c) < len(images) {
+				a.children = append(a.children, &actors[c])
+			}
 		}
 		r.at[m.Digest] = a
 		if r.h.Layers == nil {
@@ -98,19 +100,28 @@ func (r *Replay) addImages() {
 
 // addGone makes actors of what was pushed and is not there now.
 func (r *Replay) addGone() {
+	gone := map[*actor]GoneImage{}
 	for i := range r.h.Pushes {
 		p := &r.h.Pushes[i]
 		a := r.at[p.Digest]
 		if a == nil {
-			gone := r.h.Gone[p.Digest]
-			a = &actor{Image: Image{Digest: p.Digest, PushedAt: p.At, Subject: -1}, children: gone.Children, subject: gone.Subject}
+			a = &actor{Image: Image{Digest: p.Digest, PushedAt: p.At, Subject: -1}, place: -1}
 			r.at[p.Digest] = a
-			for _, l := range gone.Layers {
+			gone[a] = r.h.Gone[p.Digest]
+			for _, l := range gone[a].Layers {
 				r.layers[l] = append(r.layers[l], a)
 			}
 		}
 		if a.PushedAt-p.At >= Instant(time.Second) { // records are to the second
 			a.PushedAt = p.At
+		}
+	}
+	for a, g := range gone {
+		a.subject = r.at[g.Subject]
+		for _, c := range g.Children {
+			if child := r.at[c]; child != nil {
+				a.children = append(a.children, child)
+			}
 		}
 	}
 }
@@ -284,21 +295,25 @@ func (r *Replay) delete(p *Push) {
 
 // carryOut evaluates the policy for what is there, and does what is due.
 func (r *Replay) carryOut(now Instant) {
-	index := make(map[string]int32, len(r.here))
 	for i, a := range r.here {
-		index[a.Digest] = int32(i)
+		a.place = int32(i)
 	}
-	images := make([]Image, len(r.here))
-	for i, a := range r.here {
-		images[i] = a.Image
-		if s, ok := index[a.subject]; ok {
-			images[i].Subject = s
+	images := slices.Grow(r.images[:0], len(r.here))
+	for _, a := range r.here {
+		m := a.Image
+		if a.subject != nil {
+			m.Subject = a.subject.place
 		}
 		for _, c := range a.children {
-			if k, ok := index[c]; ok {
-				images[i].Children = append(images[i].Children, k)
+			if c.place >= 0 {
+				m.Children = append(m.Children, c.place)
 			}
 		}
+		images = append(images, m)
+	}
+	r.images = images
+	for _, a := range r.here {
+		a.place = -1
 	}
 	e := Evaluate(r.p, images, now.Time())
 	for i, o := range e.Due() {

@@ -11,6 +11,7 @@ import (
 // Append appends an event to the log, and with the first event of a call its
 // record for the audit trail.
 func (tx *Tx) Append(e ecr.Event) error {
+	tx.changed = true
 	var record any // null, unless the call has none yet
 	if call := e.Caller.Call; call != nil && call != tx.recorded {
 		b, err := json.Marshal(e.Trail())

@@ -65,5 +65,6 @@ func newRoot() *cobra.Command {
 		newExtractLayer(),
 		newFsck(), newVersion(), newConfig(),
 	)
+	root.AddCommand(newLifecycle())
 	return root
 }

@@ -1,5 +1,7 @@
-// Package job runs background work. So far it knows timers; durable queues
-// come with the first worker that follows the event log.
+// Package job runs background work: timers, followers of the event log, and
+// durable queues. What is enqueued in a transaction is there if and only if the
+// transaction is; a job is run at least once, and again until it has succeeded
+// or is given up for good. Order between jobs is not kept.
 package job
 
 import (

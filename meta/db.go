@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -41,8 +42,9 @@ type Options struct {
 
 // A DB is the metadata database. Its methods are safe for concurrent use.
 type DB struct {
-	engine engine
-	shared bool
+	engine  engine
+	shared  bool
+	changed *signal
 }
 
 // engine is what differs between the two databases.
@@ -63,18 +65,19 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Readers == 0 {
 		o.Readers = 4
 	}
+	changed := &signal{ch: make(chan struct{})}
 	if strings.HasPrefix(o.URL, "postgres://") || strings.HasPrefix(o.URL, "postgresql://") {
-		e, err := openPostgres(ctx, o)
+		e, err := openPostgres(ctx, o, changed)
 		if err != nil {
 			return nil, fmt.Errorf("open PostgreSQL: %w", err)
 		}
-		return &DB{engine: e, shared: true}, nil
+		return &DB{engine: e, shared: true, changed: changed}, nil
 	}
-	e, err := openSQLite(ctx, o)
+	e, err := openSQLite(ctx, o, changed)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.URL, err)
 	}
-	return &DB{engine: e}, nil
+	return &DB{engine: e, changed: changed}, nil
 }
 
 // Shared reports whether other processes may write records of the registry
@@ -123,6 +126,34 @@ func (db *DB) View(ctx context.Context, fn func(*Tx) error) error {
 // ViewOne is View for an fn that runs one statement only, which is cheaper.
 func (db *DB) ViewOne(ctx context.Context, fn func(*Tx) error) error {
 	return db.engine.view(ctx, fn, true)
+}
+
+// Changed returns a channel that is closed when the next update of this process
+// that appends an event, or has a job wait, has committed. Who looks for work
+// after it has called Changed misses nothing that this process does.
+func (db *DB) Changed() <-chan struct{} { return db.changed.wait() }
+
+// A signal tells all who wait that something has happened.
+type signal struct {
+	mu      sync.Mutex
+	ch      chan struct{}
+	waiting bool
+}
+
+func (s *signal) wait() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = true
+	return s.ch
+}
+
+func (s *signal) fire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting {
+		close(s.ch)
+		s.ch, s.waiting = make(chan struct{}), false
+	}
 }
 
 // Check reports whether the database answers.

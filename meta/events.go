@@ -12,6 +12,7 @@ import (
 // one of the server's own doing that has a Service, its record for the audit
 // trail.
 func (tx *Tx) Append(e ecr.Event) error {
+	tx.changed = true
 	var record any // null, unless the call has none yet
 	if call := e.Caller.Call; e.Service != nil {
 		b, err := json.Marshal(e.Trail())

@@ -18,12 +18,13 @@ import (
 // postgresEngine runs updates at READ COMMITTED, which the garbage collector's
 // locking counts on, and views at REPEATABLE READ.
 type postgresEngine struct {
-	pool  *pgxpool.Pool
-	fault func(string) error
-	texts sync.Map // statement → its PostgreSQL form
+	pool    *pgxpool.Pool
+	fault   func(string) error
+	changed *signal
+	texts   sync.Map // statement → its PostgreSQL form
 }
 
-func openPostgres(ctx context.Context, o Options) (*postgresEngine, error) {
+func openPostgres(ctx context.Context, o Options, changed *signal) (*postgresEngine, error) {
 	cfg, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ func openPostgres(ctx context.Context, o Options) (*postgresEngine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &postgresEngine{pool: pool, fault: o.Fault}
+	e := &postgresEngine{pool: pool, fault: o.Fault, changed: changed}
 	if err := e.check(ctx); err != nil {
 		pool.Close()
 		return nil, err
@@ -86,7 +87,8 @@ func (e *postgresEngine) once(ctx context.Context, fn func(*Tx) error) error {
 		return err
 	}
 	defer t.Rollback(ctx) // after a commit: no effect
-	if err := protect(fn, &Tx{ctx: ctx, q: postgresTx{e, t}}); err != nil {
+	tx := &Tx{ctx: ctx, q: postgresTx{e, t}}
+	if err := protect(fn, tx); err != nil {
 		return err
 	}
 	if e.fault != nil {
@@ -96,6 +98,9 @@ func (e *postgresEngine) once(ctx context.Context, fn func(*Tx) error) error {
 	}
 	if err := t.Commit(ctx); err != nil {
 		return err
+	}
+	if tx.changed {
+		e.changed.fire()
 	}
 	if e.fault != nil {
 		return e.fault("after")

@@ -46,6 +46,7 @@ type sqliteEngine struct {
 	path    string
 	log     *slog.Logger
 	fault   func(string) error
+	changed *signal
 	writeDB *sql.DB
 	readDB  *sql.DB
 	writer  *sqliteConn
@@ -70,12 +71,12 @@ type work struct {
 	pending
 }
 
-func openSQLite(ctx context.Context, o Options) (_ *sqliteEngine, err error) {
+func openSQLite(ctx context.Context, o Options, changed *signal) (_ *sqliteEngine, err error) {
 	if err := createFile(o.URL); err != nil {
 		return nil, err
 	}
 	e := &sqliteEngine{
-		path: o.URL, log: o.Log, fault: o.Fault,
+		path: o.URL, log: o.Log, fault: o.Fault, changed: changed,
 		queue: make(chan *work, 4*groupSize), ended: make(chan struct{}),
 		readers:     make(chan *sqliteConn, o.Readers),
 		checkpoints: make(chan struct{}, 1), checkpointC: make(chan struct{}),
@@ -288,6 +289,9 @@ func (e *sqliteEngine) commit(group *[]*work) (err error) {
 	}
 	if err := e.writer.control("commit"); err != nil {
 		return errors.Join(err, e.writer.control("rollback"))
+	}
+	if tx.changed {
+		e.changed.fire()
 	}
 	if e.fault != nil {
 		return e.fault("after")

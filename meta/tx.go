@@ -16,6 +16,7 @@ type Tx struct {
 	q   querier
 
 	recorded *ecr.Call // the last one whose record was appended
+	changed  bool      // there is something for those who wait on DB.Changed
 }
 
 // querier is a connection with an open transaction.

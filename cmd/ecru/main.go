@@ -58,11 +58,13 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(), newUser(), newAudit(), newAccess(), newFsck(), newVersion(), newConfig())
-	lifecycle := &cobra.Command{Use: "lifecycle", Short: "Apply lifecycle policies, and undo what they did"}
-	f := new(endpointFlags)
-	f.add(lifecycle)
-	lifecycle.AddCommand(newLifecycleRun(f), newLifecycleUndo(f))
-	root.AddCommand(lifecycle)
+	root.AddCommand(
+		newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(),
+		newUser(), newAccess(), newAudit(),
+		newInUse(),
+		newExtractLayer(),
+		newFsck(), newVersion(), newConfig(),
+	)
+	root.AddCommand(newLifecycle())
 	return root
 }

@@ -23,6 +23,7 @@ import (
 	iamapi "github.com/ecruhq/ecru/awsapi/iam"
 	stsapi "github.com/ecruhq/ecru/awsapi/sts"
 	"github.com/ecruhq/ecru/blob"
+	"github.com/ecruhq/ecru/expiry"
 	"github.com/ecruhq/ecru/gc"
 	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
@@ -31,6 +32,8 @@ import (
 const (
 	// orphanInterval is how often the store is walked for orphans.
 	orphanInterval = 7 * 24 * time.Hour
+	// lifecyclePoll is how often lifecycle policies that are due are looked for.
+	lifecyclePoll = 30 * time.Second
 	// certCheck is how often a certificate is looked at when nobody connects.
 	certCheck = 12 * time.Hour
 	// headerTimeout is the longest that a request's headers may take.
@@ -47,6 +50,7 @@ type Server struct {
 	handler *handler
 	metrics *metrics
 	gc      *gc.Collector
+	expiry  *expiry.Worker
 	web     webIdentities
 
 	tls            *tls.Config
@@ -178,6 +182,7 @@ func (s *Server) wire() (err error) {
 	}
 	s.handler = h
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
+	s.expiry = expiry.New(s.core.Registry, min(lifecyclePoll, s.cfg.LifecycleInterval), s.log, s.metrics.registry)
 	return nil
 }
 
@@ -255,6 +260,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	defer stopWorkers()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.gc.Run(workers) })
+	wg.Go(func() { s.expiry.Run(workers) })
 	wg.Go(func() { s.core.Audit.Run(workers) })
 	if s.certificate != nil {
 		wg.Go(func() {

@@ -35,7 +35,7 @@ func newLifecycle() *cobra.Command {
 	}
 	f := new(endpointFlags)
 	f.add(cmd)
-	cmd.AddCommand(newLifecycleLint(f), newSimulate(f), newBacktest(f), newRollbackWindow(f))
+	cmd.AddCommand(newLifecycleLint(f), newSimulate(f), newBacktest(f), newRollbackWindow(f), newLifecycleRun(f), newLifecycleUndo(f))
 	return cmd
 }
 

@@ -24,14 +24,17 @@ func newLifecycle() *cobra.Command {
 		Short: "Judge lifecycle policies before they delete anything",
 		Long: "Judge lifecycle policies before they delete anything, here or on AWS: repositories are read by the API and\n" +
 			"policies evaluated on this machine, with the code that the server runs. Only read permissions are needed;\n" +
-			"--permissions prints them. docs/lifecycle.md tells more.\n\n" +
+			"--permissions prints them. run and undo are of Ecru alone: they apply a stored policy now, and take back what a\n" +
+			"run deleted. docs/lifecycle.md tells more.\n\n" +
 			"Exit status: 0 fine, 1 an error, 2 findings (of lint), pulls that would have failed (of backtest), or too few\n" +
 			"images kept (of rollback-window).",
 		Example: "  ecru lifecycle lint --all\n" +
 			"  ecru lifecycle lint --policy policy.json --fix > repaired.json\n" +
 			"  ecru lifecycle simulate my-app --policy repaired.json\n" +
 			"  ecru lifecycle backtest my-app --policy repaired.json --days 90\n" +
-			"  ecru lifecycle rollback-window my-app --prefix prod-",
+			"  ecru lifecycle rollback-window my-app --prefix prod-\n" +
+			"  ecru lifecycle run my-app --now\n" +
+			"  ecru lifecycle undo my-app --list",
 	}
 	f := new(endpointFlags)
 	f.add(cmd)

@@ -272,14 +272,14 @@ func TestRPMInCircles(t *testing.T) {
 // A parser that goes through the worker's memory takes its layer with it, and
 // nothing else.
 func TestMemoryOfAWorker(t *testing.T) {
-	l := extracted(t, Limits{Memory: 48 << 20}, func(w io.Writer) {
+	l := extracted(t, Limits{Memory: 24 << 20}, func(w io.Writer) {
 		tw := tar.NewWriter(w)
-		for i := range 400_000 {
+		for i := range 300_000 {
 			must(tw.WriteHeader(&tar.Header{Name: fmt.Sprintf("%d", i), Typeflag: tar.TypeSymlink, Linkname: "x/y/z"}))
 		}
 		must(tw.Close())
 	})
-	if l.Status != vuln.LayerLimited || !strings.Contains(l.Message, "48 MiB of memory") {
+	if l.Status != vuln.LayerLimited || !strings.Contains(l.Message, "24 MiB of memory") {
 		t.Errorf("%s %q", l.Status, l.Message)
 	}
 	if _, err := os.Stat("core"); err == nil {

@@ -61,10 +61,9 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(),
 		newUser(), newAccess(), newAudit(),
-		newInUse(),
+		newLifecycle(), newInUse(),
 		newExtractLayer(),
 		newFsck(), newVersion(), newConfig(),
 	)
-	root.AddCommand(newLifecycle())
 	return root
 }

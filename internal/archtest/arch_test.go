@@ -21,7 +21,7 @@ var floors = [][]string{
 	{"blob"},
 	{"meta", "blob/disk", "blob/mem"},
 	{"job"},
-	{"registry", "identity"},
+	{"registry", "identity", "advisory"},
 	{"gc", "audit"},
 	{"awsapi/rpc", "awsapi/ecr/ext"},
 	{"authn", "ociapi", "awsapi/ecr", "awsapi/iam", "awsapi/sts", "awsapi/cloudtrail"},

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,12 +20,13 @@ type Feed struct {
 	Form      int64 // of the advisories that were kept, see advisory.Form
 	Records   int64 // that the list has, those that are not kept included
 	Newest    time.Time
+	ListedAt  time.Time // when its list was last compared as a whole
 	LoadedAt  time.Time // when it last was as its source; zero if never
 	CheckedAt time.Time // when its source last answered
 	Failure   string    // of the last update, "" if it ended well
 }
 
-const feedColumns = `id, name, source, etag, high_water, form, records, newest, loaded_at, checked_at, failure`
+const feedColumns = `id, name, source, etag, high_water, form, records, newest, listed_at, loaded_at, checked_at, failure`
 
 // Feeds returns the feeds whose names follow after, in order, limit at most.
 func (tx *Tx) Feeds(after string, limit int) ([]Feed, error) {
@@ -46,9 +48,10 @@ func (tx *Tx) Feed(name string) (Feed, error) {
 func (tx *Tx) feeds(sql string, args ...any) (fs []Feed, err error) {
 	err = tx.each(func(rs rows) error {
 		var f Feed
-		var high, newest, loaded, checked int64
-		err := rs.Scan(&f.Row, &f.Name, &f.Source, &f.ETag, &high, &f.Form, &f.Records, &newest, &loaded, &checked, &f.Failure)
-		f.HighWater, f.Newest, f.LoadedAt, f.CheckedAt = at(high), at(newest), at(loaded), at(checked)
+		var high, newest, listed, loaded, checked int64
+		err := rs.Scan(&f.Row, &f.Name, &f.Source, &f.ETag, &high, &f.Form, &f.Records, &newest, &listed, &loaded, &checked, &f.Failure)
+		f.HighWater, f.Newest = at(high), at(newest)
+		f.ListedAt, f.LoadedAt, f.CheckedAt = at(listed), at(loaded), at(checked)
 		fs = append(fs, f)
 		return err
 	}, sql, args...)
@@ -57,8 +60,8 @@ func (tx *Tx) feeds(sql string, args ...any) (fs []Feed, err error) {
 
 // EnsureFeed returns a feed, which it makes if there is none.
 func (tx *Tx) EnsureFeed(name string) (Feed, error) {
-	_, err := tx.exec(`insert into feeds (name, source, etag, high_water, form, records, newest, loaded_at, checked_at, failure)
-		values ($1, '', '', 0, 0, 0, 0, 0, 0, '') on conflict do nothing`, name)
+	_, err := tx.exec(`insert into feeds (name, source, etag, high_water, form, records, newest, listed_at, loaded_at, checked_at, failure)
+		values ($1, '', '', 0, 0, 0, 0, 0, 0, 0, '') on conflict do nothing`, name)
 	if err != nil {
 		return Feed{}, err
 	}
@@ -67,8 +70,10 @@ func (tx *Tx) EnsureFeed(name string) (Feed, error) {
 
 // PutFeed records what is known of a feed that is there.
 func (tx *Tx) PutFeed(f Feed) error {
-	_, err := tx.exec(`update feeds set source = $2, etag = $3, high_water = $4, form = $5, records = $6, newest = $7, loaded_at = $8, checked_at = $9, failure = $10
-		where id = $1`, f.Row, f.Source, f.ETag, since(f.HighWater), f.Form, f.Records, since(f.Newest), since(f.LoadedAt), since(f.CheckedAt), f.Failure)
+	_, err := tx.exec(`update feeds set source = $2, etag = $3, high_water = $4, form = $5, records = $6, newest = $7,
+		listed_at = $8, loaded_at = $9, checked_at = $10, failure = $11
+		where id = $1`, f.Row, f.Source, f.ETag, since(f.HighWater), f.Form, f.Records, since(f.Newest),
+		since(f.ListedAt), since(f.LoadedAt), since(f.CheckedAt), f.Failure)
 	return err
 }
 
@@ -83,6 +88,22 @@ type FeedRecord struct {
 // most.
 func (tx *Tx) FeedRecords(feed int64, after string, limit int) ([]FeedRecord, error) {
 	return tx.feedRecords(`select name, modified, kept from feed_records where feed = $1 and name > $2 order by name limit $3`, feed, after, limit)
+}
+
+// FeedRecordsOf returns those of a feed that have one of ids, by ID.
+func (tx *Tx) FeedRecordsOf(feed int64, ids []string) (map[string]FeedRecord, error) {
+	out := make(map[string]FeedRecord, len(ids))
+	for part := range slices.Chunk(ids, chunk) {
+		marks, args := in([]any{feed}, part)
+		list, err := tx.feedRecords(`select name, modified, kept from feed_records where feed = $1 and name in `+marks, args...)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range list {
+			out[r.ID] = r
+		}
+	}
+	return out, nil
 }
 
 func (tx *Tx) feedRecords(sql string, args ...any) (list []FeedRecord, err error) {

@@ -3,12 +3,12 @@ package advisory
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ecruhq/ecru/meta"
+	"github.com/ecruhq/ecru/vuln"
 )
 
 // page is how many rows one view reads.
@@ -140,27 +140,23 @@ func Unreadable(l Listed) Compiled {
 	return Compiled{list: meta.FeedRecord{ID: l.ID, Modified: l.Modified, Kept: l.Kept}}
 }
 
-// PutKEV has the catalogue of known exploited vulnerabilities be list, whose
-// CVEs differ, and returns how many entries it changed. It writes what differs,
-// in transactions of bounded size.
-func (s *Store) PutKEV(ctx context.Context, list []meta.KEV) (int, error) {
-	return replace(ctx, s, list, func(k meta.KEV) string { return k.CVE }, (*meta.Tx).KEVs, (*meta.Tx).PutKEVs, (*meta.Tx).DropKEVs)
+// PutKEV has the catalogue of known exploited vulnerabilities be list, and
+// returns how many entries that changed. It writes what differs, in transactions
+// of bounded size.
+func (s *Store) PutKEV(ctx context.Context, list []vuln.Exploited) (int, error) {
+	return replace(ctx, s, list, func(k vuln.Exploited) string { return k.CVE }, (*meta.Tx).KEVs, (*meta.Tx).PutKEVs, (*meta.Tx).DropKEVs)
 }
 
 // PutEPSS is PutKEV for the probabilities of exploitation.
-func (s *Store) PutEPSS(ctx context.Context, list []meta.EPSS) (int, error) {
-	return replace(ctx, s, list, func(e meta.EPSS) string { return e.CVE }, (*meta.Tx).EPSSs, (*meta.Tx).PutEPSSs, (*meta.Tx).DropEPSSs)
+func (s *Store) PutEPSS(ctx context.Context, list []vuln.EPSS) (int, error) {
+	return replace(ctx, s, list, func(e vuln.EPSS) string { return e.CVE }, (*meta.Tx).EPSSs, (*meta.Tx).PutEPSSs, (*meta.Tx).DropEPSSs)
 }
 
 // replace has a table be list.
 func replace[T comparable](ctx context.Context, s *Store, list []T, key func(T) string,
 	read func(*meta.Tx, string, int) ([]T, error), put func(*meta.Tx, []T) error, drop func(*meta.Tx, []string) error) (int, error) {
-	slices.SortFunc(list, func(a, b T) int { return strings.Compare(key(a), key(b)) })
-	for i := 1; i < len(list); i++ {
-		if key(list[i]) == key(list[i-1]) {
-			return 0, fmt.Errorf("%s is there twice", key(list[i]))
-		}
-	}
+	slices.SortStableFunc(list, func(a, b T) int { return strings.Compare(key(a), key(b)) })
+	list = slices.CompactFunc(list, func(a, b T) bool { return key(a) == key(b) })
 	var write []T
 	var gone []string
 	i := 0
@@ -203,4 +199,13 @@ func replace[T comparable](ctx context.Context, s *Store, list []T, key func(T) 
 		}
 	}
 	return len(write) + len(gone), nil
+}
+
+// Newest returns when the newest record of a feed was modified.
+func (s *Store) Newest(ctx context.Context, feed int64) (t time.Time, err error) {
+	err = s.db.ViewOne(ctx, func(tx *meta.Tx) (err error) {
+		t, err = tx.NewestFeedRecord(feed)
+		return err
+	})
+	return t, err
 }

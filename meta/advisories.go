@@ -16,7 +16,7 @@ type Feed struct {
 	Name      string
 	Source    string // where it was last read from
 	ETag      string // of its list, as that source gave it; "" if not known
-	HighWater time.Time
+	HighWater time.Time // all that its source had of before then has been read; zero if that is not known
 	Form      int64 // of the advisories that were kept, see advisory.Form
 	Records   int64 // that the list has, those that are not kept included
 	Newest    time.Time
@@ -24,6 +24,25 @@ type Feed struct {
 	LoadedAt  time.Time // when it last was as its source; zero if never
 	CheckedAt time.Time // when its source last answered
 	Failure   string    // of the last update, "" if it ended well
+}
+
+// FeedAge is how old the advisories of a feed are: the time since the newest of
+// what its source has in all feeds, or since the source last answered for this
+// one, whichever is longer ago. It is 0 of one that was never loaded.
+func FeedAge(f Feed, all []Feed, now time.Time) time.Duration {
+	if f.LoadedAt.IsZero() {
+		return 0
+	}
+	asOf := f.HighWater
+	for _, o := range all {
+		if o.Source == f.Source && o.HighWater.After(asOf) {
+			asOf = o.HighWater
+		}
+	}
+	if asOf.IsZero() || f.CheckedAt.Before(asOf) {
+		asOf = f.CheckedAt
+	}
+	return max(0, now.Sub(asOf))
 }
 
 const feedColumns = `id, name, source, etag, high_water, form, records, newest, listed_at, loaded_at, checked_at, failure`
@@ -122,6 +141,13 @@ func (tx *Tx) feedRecords(sql string, args ...any) (list []FeedRecord, err error
 func (tx *Tx) CountFeedRecords(feed int64) (n int64, err error) {
 	err = tx.row([]any{&n}, `select count(*) from feed_records where feed = $1`, feed)
 	return n, err
+}
+
+// NewestFeedRecord returns when the newest record of a feed was modified.
+func (tx *Tx) NewestFeedRecord(feed int64) (time.Time, error) {
+	var newest int64
+	err := tx.row([]any{&newest}, `select coalesce(max(modified), 0) from feed_records where feed = $1`, feed)
+	return at(newest), err
 }
 
 // An Advisory is a record of advisories in the form to be kept.

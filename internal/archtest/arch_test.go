@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"meta", "blob/disk", "blob/mem"},
 	{"job"},
 	{"registry", "identity", "advisory"},
-	{"gc", "audit"},
+	{"gc", "audit", "scan/feed"},
 	{"awsapi/rpc", "awsapi/ecr/ext"},
 	{"authn", "ociapi", "awsapi/ecr", "awsapi/iam", "awsapi/sts", "awsapi/cloudtrail"},
 	{"daemon", "advisor"},

@@ -26,6 +26,7 @@ import (
 	"github.com/ecruhq/ecru/gc"
 	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
+	"github.com/ecruhq/ecru/scan/feed"
 )
 
 const (
@@ -47,6 +48,7 @@ type Server struct {
 	handler *handler
 	metrics *metrics
 	gc      *gc.Collector
+	feeds   *feed.Worker
 	web     webIdentities
 
 	tls            *tls.Config
@@ -178,7 +180,15 @@ func (s *Server) wire() (err error) {
 	}
 	s.handler = h
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
+	s.feeds = feed.New(s.core.DB, s.core.Advisories, s.core.Registry, s.cfg.advisories(), time.Now, s.log, s.metrics.registry)
 	return nil
+}
+
+// advisories says where advisories are from.
+func (c *Config) advisories() feed.Config {
+	return feed.Config{Source: c.Advisories, Interval: c.AdvisoriesInterval, Options: feed.Options{
+		Ecosystems: c.AdvisoriesEcosystems, NoMalicious: c.AdvisoriesNoMalicious, KEV: c.AdvisoriesKEV, EPSS: c.AdvisoriesEPSS,
+	}}
 }
 
 // webIdentities are tokens of OIDC providers, as STS sees them.
@@ -256,6 +266,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.gc.Run(workers) })
 	wg.Go(func() { s.core.Audit.Run(workers) })
+	wg.Go(func() { s.feeds.Run(workers) })
 	if s.certificate != nil {
 		wg.Go(func() {
 			job.Every(workers, s.log, "certificate", certCheck, func(context.Context) error { return s.certificate.reload() })

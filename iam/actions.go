@@ -34,8 +34,10 @@ func Actions() []Action {
 func Extensions() []Action {
 	return []Action{
 		{"ecr:GetLifecycleGuards", LevelRead, true},
+		{"ecr:DescribeAdvisorySources", LevelList, false},
 		{"ecr:ListImagesInUse", LevelList, false},
 		{"ecr:PutImagesInUse", LevelWrite, false},
+		{"ecr:StartAdvisoryUpdate", LevelWrite, false},
 	}
 }
 

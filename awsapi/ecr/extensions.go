@@ -21,6 +21,9 @@ func (s *Server) extensions() []rpc.Handler[call] {
 		rpc.Op("PutImagesInUse", s.putImagesInUse),
 		rpc.Op("ListImagesInUse", s.listImagesInUse),
 		rpc.Op("GetLifecycleGuards", s.getLifecycleGuards),
+		// advisories.go
+		rpc.Op("DescribeAdvisorySources", s.describeAdvisorySources),
+		rpc.Op("StartAdvisoryUpdate", s.startAdvisoryUpdate),
 	}
 }
 

@@ -21,6 +21,9 @@ func Operations() []Operation {
 		operation[PutImagesInUseInput, PutImagesInUseOutput]("PutImagesInUse"),
 		operation[ListImagesInUseInput, ListImagesInUseOutput]("ListImagesInUse"),
 		operation[GetLifecycleGuardsInput, GetLifecycleGuardsOutput]("GetLifecycleGuards"),
+		// advisories.go
+		operation[DescribeAdvisorySourcesInput, DescribeAdvisorySourcesOutput]("DescribeAdvisorySources"),
+		operation[StartAdvisoryUpdateInput, StartAdvisoryUpdateOutput]("StartAdvisoryUpdate"),
 	}
 }
 

@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"ecr", "oci", "iam", "lifecycle", "vuln", "price", "awswire"},
 	{"blob"},
 	{"meta", "blob/disk", "blob/mem"},
-	{"job"},
+	{"job", "scan/extract"},
 	{"registry", "identity", "advisory"},
 	{"gc", "audit", "scan/feed"},
 	{"awsapi/rpc", "awsapi/ecr/ext"},

@@ -33,8 +33,8 @@ func Actions() []Action {
 // Extensions returns the actions that Ecru has and ECR has not, sorted by name.
 func Extensions() []Action {
 	return []Action{
-		{"ecr:GetLifecycleGuards", LevelRead, true},
 		{"ecr:DescribeAdvisorySources", LevelList, false},
+		{"ecr:GetLifecycleGuards", LevelRead, true},
 		{"ecr:ListImagesInUse", LevelList, false},
 		{"ecr:PutImagesInUse", LevelWrite, false},
 		{"ecr:StartAdvisoryUpdate", LevelWrite, false},

@@ -170,11 +170,6 @@ func (c *Config) check() error {
 	if _, err := c.proxies(); err != nil {
 		return err
 	}
-	if cfg := c.advisories(); cfg.Source != "" {
-		if err := cfg.Check(); err != nil {
-			return fmt.Errorf("advisories: %w", err)
-		}
-	}
 	if err := new(slog.LevelVar).UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("log-level: %q is not debug, info, warn or error", c.LogLevel)
 	}

@@ -63,6 +63,10 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (_ 
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	sources := cfg.advisories()
+	if err := sources.Check(); err != nil {
+		return nil, fmt.Errorf("advisories: %w", err)
+	}
 	if err := makeFolder(cfg.Data); err != nil {
 		return nil, err
 	}

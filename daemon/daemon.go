@@ -23,6 +23,7 @@ import (
 	iamapi "github.com/ecruhq/ecru/awsapi/iam"
 	stsapi "github.com/ecruhq/ecru/awsapi/sts"
 	"github.com/ecruhq/ecru/blob"
+	"github.com/ecruhq/ecru/expiry"
 	"github.com/ecruhq/ecru/gc"
 	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
@@ -32,6 +33,8 @@ import (
 const (
 	// orphanInterval is how often the store is walked for orphans.
 	orphanInterval = 7 * 24 * time.Hour
+	// lifecyclePoll is how often lifecycle policies that are due are looked for.
+	lifecyclePoll = 30 * time.Second
 	// certCheck is how often a certificate is looked at when nobody connects.
 	certCheck = 12 * time.Hour
 	// headerTimeout is the longest that a request's headers may take.
@@ -49,6 +52,7 @@ type Server struct {
 	metrics *metrics
 	gc      *gc.Collector
 	feeds   *feed.Worker
+	expiry  *expiry.Worker
 	web     webIdentities
 
 	tls            *tls.Config
@@ -185,6 +189,7 @@ func (s *Server) wire() (err error) {
 	s.handler = h
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
 	s.feeds = feed.New(s.core.DB, s.core.Advisories, s.core.Registry, s.cfg.advisories(), time.Now, s.log, s.metrics.registry)
+	s.expiry = expiry.New(s.core.Registry, min(lifecyclePoll, s.cfg.LifecycleInterval), s.log, s.metrics.registry)
 	return nil
 }
 
@@ -269,6 +274,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	defer stopWorkers()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.gc.Run(workers) })
+	wg.Go(func() { s.expiry.Run(workers) })
 	wg.Go(func() { s.core.Audit.Run(workers) })
 	wg.Go(func() { s.feeds.Run(workers) })
 	if s.certificate != nil {

@@ -34,9 +34,14 @@ func Actions() []Action {
 func Extensions() []Action {
 	return []Action{
 		{"ecr:DescribeAdvisorySources", LevelList, false},
+		{"ecr:DescribeLifecyclePolicyRun", LevelRead, true},
+		{"ecr:ExplainLifecyclePolicyPreview", LevelRead, true},
 		{"ecr:GetLifecycleGuards", LevelRead, true},
+		{"ecr:ListExpiredImages", LevelList, true},
 		{"ecr:ListImagesInUse", LevelList, false},
 		{"ecr:PutImagesInUse", LevelWrite, false},
+		{"ecr:RestoreExpiredImages", LevelWrite, true},
+		{"ecr:RunLifecyclePolicy", LevelWrite, true},
 		{"ecr:StartAdvisoryUpdate", LevelWrite, false},
 	}
 }

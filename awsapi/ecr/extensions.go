@@ -21,9 +21,17 @@ func (s *Server) extensions() []rpc.Handler[call] {
 		rpc.Op("PutImagesInUse", s.putImagesInUse),
 		rpc.Op("ListImagesInUse", s.listImagesInUse),
 		rpc.Op("GetLifecycleGuards", s.getLifecycleGuards),
+
 		// advisories.go
 		rpc.Op("DescribeAdvisorySources", s.describeAdvisorySources),
 		rpc.Op("StartAdvisoryUpdate", s.startAdvisoryUpdate),
+
+		// lifecycle.go
+		rpc.Op("RunLifecyclePolicy", s.runLifecyclePolicy),
+		rpc.Op("DescribeLifecyclePolicyRun", s.describeLifecyclePolicyRun),
+		rpc.Op("ExplainLifecyclePolicyPreview", s.explainLifecyclePolicyPreview),
+		rpc.Op("ListExpiredImages", s.listExpiredImages),
+		rpc.Op("RestoreExpiredImages", s.restoreExpiredImages),
 	}
 }
 

@@ -53,6 +53,13 @@ func (s *Server) handlers() []rpc.Handler[call] {
 		rpc.Op("GetRegistryPolicy", s.getRegistryPolicy),
 		rpc.Op("DeleteRegistryPolicy", s.deleteRegistryPolicy),
 
+		// lifecycle.go
+		rpc.Op("PutLifecyclePolicy", s.putLifecyclePolicy),
+		rpc.Op("GetLifecyclePolicy", s.getLifecyclePolicy),
+		rpc.Op("DeleteLifecyclePolicy", s.deleteLifecyclePolicy),
+		rpc.Op("StartLifecyclePolicyPreview", s.startLifecyclePolicyPreview),
+		rpc.Op("GetLifecyclePolicyPreview", s.getLifecyclePolicyPreview),
+
 		// templates.go
 		rpc.Op("CreateRepositoryCreationTemplate", s.createTemplate),
 		rpc.Op("UpdateRepositoryCreationTemplate", s.updateTemplate),
@@ -70,7 +77,6 @@ func (s *Server) handlers() []rpc.Handler[call] {
 var notBuilt = [...]string{
 	"BatchGetRepositoryScanningConfiguration",
 	"CreatePullThroughCacheRule",
-	"DeleteLifecyclePolicy",
 	"DeletePullThroughCacheRule",
 	"DeleteSigningConfiguration",
 	"DescribeImageReplicationStatus",
@@ -78,17 +84,13 @@ var notBuilt = [...]string{
 	"DescribeImageSigningStatus",
 	"DescribePullThroughCacheRules",
 	"DescribeReplicationBackfillResults",
-	"GetLifecyclePolicy",
-	"GetLifecyclePolicyPreview",
 	"GetRegistryScanningConfiguration",
 	"GetSigningConfiguration",
 	"ListReplicationBackfills",
-	"PutLifecyclePolicy",
 	"PutRegistryScanningConfiguration",
 	"PutReplicationConfiguration",
 	"PutSigningConfiguration",
 	"StartImageScan",
-	"StartLifecyclePolicyPreview",
 	"StartReplicationBackfill",
 	"StopReplicationBackfill",
 	"UpdatePullThroughCacheRule",

@@ -61,8 +61,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(),
 		newUser(), newAccess(), newAudit(),
-		newInUse(),
-		newAdvisories(),
+		newLifecycle(), newInUse(), newAdvisories(),
 		newExtractLayer(),
 		newFsck(), newVersion(), newConfig(),
 	)

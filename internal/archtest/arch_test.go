@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"meta", "blob/disk", "blob/mem"},
 	{"job", "scan/extract"},
 	{"registry", "identity", "advisory"},
-	{"gc", "audit", "scan/feed"},
+	{"gc", "audit", "expiry", "scan/feed"},
 	{"awsapi/rpc", "awsapi/ecr/ext"},
 	{"authn", "ociapi", "awsapi/ecr", "awsapi/iam", "awsapi/sts", "awsapi/cloudtrail"},
 	{"daemon", "advisor"},

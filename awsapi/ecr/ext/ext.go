@@ -21,9 +21,17 @@ func Operations() []Operation {
 		operation[PutImagesInUseInput, PutImagesInUseOutput]("PutImagesInUse"),
 		operation[ListImagesInUseInput, ListImagesInUseOutput]("ListImagesInUse"),
 		operation[GetLifecycleGuardsInput, GetLifecycleGuardsOutput]("GetLifecycleGuards"),
+
 		// advisories.go
 		operation[DescribeAdvisorySourcesInput, DescribeAdvisorySourcesOutput]("DescribeAdvisorySources"),
 		operation[StartAdvisoryUpdateInput, StartAdvisoryUpdateOutput]("StartAdvisoryUpdate"),
+
+		// lifecycle.go
+		operation[RunLifecyclePolicyInput, RunLifecyclePolicyOutput]("RunLifecyclePolicy"),
+		operation[DescribeLifecyclePolicyRunInput, DescribeLifecyclePolicyRunOutput]("DescribeLifecyclePolicyRun"),
+		operation[ExplainLifecyclePolicyPreviewInput, ExplainLifecyclePolicyPreviewOutput]("ExplainLifecyclePolicyPreview"),
+		operation[ListExpiredImagesInput, ListExpiredImagesOutput]("ListExpiredImages"),
+		operation[RestoreExpiredImagesInput, RestoreExpiredImagesOutput]("RestoreExpiredImages"),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecruhq/ecru/advisory"
 	"github.com/ecruhq/ecru/audit"
 	"github.com/ecruhq/ecru/blob/disk"
 	"github.com/ecruhq/ecru/identity"
@@ -25,6 +26,8 @@ type Core struct {
 	Registry *registry.Registry
 	Identity *identity.Identity
 	Audit    *audit.Log
+
+	Advisories *advisory.Store
 
 	linkKey []byte
 }
@@ -51,7 +54,7 @@ func (c *Config) openDB(ctx context.Context, create bool, log *slog.Logger) (*Co
 	if err != nil {
 		return nil, err
 	}
-	core := &Core{DB: db, Identity: identity.New(db, keys, c.Region, time.Now), linkKey: keys.Derive("layer links")}
+	core := &Core{DB: db, Advisories: advisory.New(db, time.Now, log), Identity: identity.New(db, keys, c.Region, time.Now), linkKey: keys.Derive("layer links")}
 	cfg := audit.Config{Region: c.Region, MaxAge: c.AuditMaxAge, MaxBytes: int64(c.AuditMaxBytes), Now: time.Now, Log: log}
 	if c.AuditLog != "" {
 		cfg.Sink = &audit.Sink{Path: c.AuditLog, Size: int64(c.AuditLogSize), Files: c.AuditLogFiles}
@@ -84,7 +87,7 @@ func (c *Config) open(ctx context.Context, create, readOnly bool, log *slog.Logg
 	limits.Repositories, limits.ImagesPerRepository, limits.TagsPerImage = c.MaxRepositories, c.MaxImages, c.MaxTags
 	limits.LayerBytes = int64(c.MaxLayer)
 	core.Registry = registry.New(core.DB, core.Blobs, registry.Config{
-		Region: c.Region, Host: func(account string) string { return c.host(c.registryHost(), account) }, Scheme: c.scheme(),
+		Region: c.Region, Account: c.Account, Host: func(account string) string { return c.host(c.registryHost(), account) }, Scheme: c.scheme(),
 		Limits: limits, Now: time.Now, Log: log, LinkKey: core.linkKey,
 		Lifecycle: c.lifecycle(),
 		Times:     registry.Times{Upload: c.UploadTTL, Grace: c.GCGrace, Link: c.LinkTTL, Trash: c.TrashDelay, Orphan: c.OrphanAge, Pulls: c.PullFlush},

@@ -23,7 +23,7 @@ var floors = [][]string{
 	{"job"},
 	{"registry", "identity"},
 	{"gc", "audit"},
-	{"awsapi/rpc"},
+	{"awsapi/rpc", "awsapi/ecr/ext"},
 	{"authn", "ociapi", "awsapi/ecr", "awsapi/iam", "awsapi/sts", "awsapi/cloudtrail"},
 	{"daemon", "advisor"},
 	{"cmd/ecru"},

@@ -21,6 +21,10 @@ const (
 	RepositoryPolicyNotFound
 	RegistryPolicyNotFound
 	LifecyclePolicyNotFound
+	ScanNotFound
+	UnsupportedImageType
+	ImageIsArchived // it cannot be scanned
+	OverrideNotFound
 	ImageNotFound
 	ImageAlreadyExists
 	ImageTagAlreadyExists

@@ -63,7 +63,8 @@ func parseExtension(docs [][]byte) (*document, error) {
 // Extras returns what the AWS CLI and boto3 must know of operations that Extend
 // adds, as files for botocore's loader by their name (botocore/loaders.py,
 // "Service model extras"). botocore merges them into the model that it comes
-// with, so shapes that the documents do not have must be in that.
+// with, so shapes that the documents do not have must be in that. Theirs are
+// called otherwise there, so that none is one of a later model of ECR.
 func Extras(docs ...[]byte) (map[string][]byte, error) {
 	all, err := parseExtension(docs)
 	if err != nil {
@@ -73,11 +74,11 @@ func Extras(docs ...[]byte) (map[string][]byte, error) {
 	for name, op := range all.Ops {
 		errs := []any{}
 		for _, e := range op.Errs {
-			errs = append(errs, extra{Shape: e})
+			errs = append(errs, extra{Shape: all.extraName(e)})
 		}
 		operations[name] = map[string]any{
 			"name": name, "http": map[string]string{"method": "POST", "requestUri": "/"},
-			"input": extra{Shape: op.In}, "output": extra{Shape: op.Out}, "errors": errs, "documentation": op.Doc,
+			"input": extra{Shape: all.extraName(op.In)}, "output": extra{Shape: all.extraName(op.Out)}, "errors": errs, "documentation": op.Doc,
 		}
 		if op.List != "" {
 			pagination[name] = map[string]string{"input_token": "nextToken", "output_token": "nextToken", "limit_key": "maxResults", "result_key": op.List}
@@ -85,7 +86,7 @@ func Extras(docs ...[]byte) (map[string][]byte, error) {
 	}
 	shapes := map[string]any{}
 	for name, s := range all.Shapes {
-		shapes[name] = s.extra()
+		shapes[all.extraName(name)] = all.extra(s)
 	}
 	files := map[string][]byte{}
 	for name, merge := range map[string]any{
@@ -118,23 +119,31 @@ type extra struct {
 	Documentation string            `json:"documentation,omitempty"`
 }
 
-func (s *shape) extra() *extra {
+// extraName is what a shape is called for botocore.
+func (d *document) extraName(name string) string {
+	if d.Shapes[name] != nil {
+		return "Ecru" + name
+	}
+	return name
+}
+
+func (d *document) extra(s *shape) *extra {
 	e := &extra{
-		Type: s.Type, Required: s.Required, Member: s.Member.extra(), Key: s.Key.extra(), Value: s.Value.extra(),
+		Type: s.Type, Required: s.Required, Member: d.extraRef(s.Member), Key: d.extraRef(s.Key), Value: d.extraRef(s.Value),
 		Min: s.Min, Max: s.Max, Pattern: s.Pattern, Enum: s.Enum, Exception: s.Exception, Documentation: s.Doc,
 	}
 	if s.Type == "structure" {
 		e.Members = map[string]*extra{}
 		for name, ref := range s.Members {
-			e.Members[name] = ref.extra()
+			e.Members[name] = d.extraRef(&ref)
 		}
 	}
 	return e
 }
 
-func (r *shapeRef) extra() *extra {
+func (d *document) extraRef(r *shapeRef) *extra {
 	if r == nil {
 		return nil
 	}
-	return &extra{Shape: r.Shape, Documentation: r.Doc}
+	return &extra{Shape: d.extraName(r.Shape), Documentation: r.Doc}
 }

@@ -180,11 +180,12 @@ func TestExtras(t *testing.T) {
 		}
 	}
 	op := service.Merge["operations"]["ListThings"]
-	if op["name"] != "ListThings" || !reflect.DeepEqual(op["input"], map[string]any{"shape": "Things"}) || op["documentation"] != "Lists things." {
+	if op["name"] != "ListThings" || !reflect.DeepEqual(op["input"], map[string]any{"shape": "EcruThings"}) || op["documentation"] != "Lists things." {
 		t.Errorf("%v", op)
 	}
-	in := service.Merge["shapes"]["Things"]["members"].(map[string]any)
-	if !reflect.DeepEqual(in["text"], map[string]any{"shape": "ThingText", "documentation": "A text."}) || len(in) != 11 {
+	in := service.Merge["shapes"]["EcruThings"]["members"].(map[string]any)
+	if !reflect.DeepEqual(in["text"], map[string]any{"shape": "EcruThingText", "documentation": "A text."}) || len(in) != 11 ||
+		!reflect.DeepEqual(in["repositoryName"], map[string]any{"shape": "RepositoryName"}) {
 		t.Errorf("%v", in)
 	}
 	if got := pages.Merge["pagination"]["ListThings"]["result_key"]; got != "list" {

@@ -32,7 +32,11 @@ func Actions() []Action {
 
 // Extensions returns the actions that Ecru has and ECR has not, sorted by name.
 func Extensions() []Action {
-	return []Action{}
+	return []Action{
+		{"ecr:GetLifecycleGuards", LevelRead, true},
+		{"ecr:ListImagesInUse", LevelList, false},
+		{"ecr:PutImagesInUse", LevelWrite, false},
+	}
 }
 
 // ecrActions are those of ECR (Service Authorization Reference, "Actions,

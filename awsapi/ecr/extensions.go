@@ -16,7 +16,12 @@ var own embed.FS
 
 // extensions is the table of the operations that ECR does not have.
 func (s *Server) extensions() []rpc.Handler[call] {
-	return []rpc.Handler[call]{}
+	return []rpc.Handler[call]{
+		// inuse.go
+		rpc.Op("PutImagesInUse", s.putImagesInUse),
+		rpc.Op("ListImagesInUse", s.listImagesInUse),
+		rpc.Op("GetLifecycleGuards", s.getLifecycleGuards),
+	}
 }
 
 func extensionDocs() (docs [][]byte, err error) {

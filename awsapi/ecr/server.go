@@ -74,6 +74,8 @@ func MaxBody(action string) int64 {
 		return 20<<20*4/3 + others // base64
 	case "PutImage":
 		return 6*4<<20 + others // every character escaped
+	case "PutImagesInUse":
+		return 4 << 20 // of what its model allows more is absurd
 	}
 	return others
 }

@@ -16,7 +16,12 @@ type Operation struct {
 
 // Operations returns all operations.
 func Operations() []Operation {
-	return []Operation{}
+	return []Operation{
+		// inuse.go
+		operation[PutImagesInUseInput, PutImagesInUseOutput]("PutImagesInUse"),
+		operation[ListImagesInUseInput, ListImagesInUseOutput]("ListImagesInUse"),
+		operation[GetLifecycleGuardsInput, GetLifecycleGuardsOutput]("GetLifecycleGuards"),
+	}
 }
 
 func operation[In, Out any](name string) Operation {

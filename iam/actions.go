@@ -33,8 +33,14 @@ func Actions() []Action {
 // Extensions returns the actions that Ecru has and ECR has not, sorted by name.
 func Extensions() []Action {
 	return []Action{
+		{"ecr:DeleteImageScanFindingsOverride", LevelWrite, true},
+		{"ecr:FindVulnerableImages", LevelList, false},
+		{"ecr:GetImageInventory", LevelRead, true},
+		{"ecr:GetImageSbom", LevelRead, true},
 		{"ecr:GetLifecycleGuards", LevelRead, true},
+		{"ecr:ListImageScanFindingsOverrides", LevelList, true},
 		{"ecr:ListImagesInUse", LevelList, false},
+		{"ecr:PutImageScanFindingsOverride", LevelWrite, true},
 		{"ecr:PutImagesInUse", LevelWrite, false},
 	}
 }

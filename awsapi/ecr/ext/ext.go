@@ -21,6 +21,14 @@ func Operations() []Operation {
 		operation[PutImagesInUseInput, PutImagesInUseOutput]("PutImagesInUse"),
 		operation[ListImagesInUseInput, ListImagesInUseOutput]("ListImagesInUse"),
 		operation[GetLifecycleGuardsInput, GetLifecycleGuardsOutput]("GetLifecycleGuards"),
+
+		// scanning.go
+		operation[PutImageScanFindingsOverrideInput, PutImageScanFindingsOverrideOutput]("PutImageScanFindingsOverride"),
+		operation[ListImageScanFindingsOverridesInput, ListImageScanFindingsOverridesOutput]("ListImageScanFindingsOverrides"),
+		operation[DeleteImageScanFindingsOverrideInput, DeleteImageScanFindingsOverrideOutput]("DeleteImageScanFindingsOverride"),
+		operation[FindVulnerableImagesInput, FindVulnerableImagesOutput]("FindVulnerableImages"),
+		operation[GetImageInventoryInput, GetImageInventoryOutput]("GetImageInventory"),
+		operation[GetImageSbomInput, GetImageSbomOutput]("GetImageSbom"),
 	}
 }
 

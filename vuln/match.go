@@ -290,34 +290,51 @@ func (g group) name() string {
 	return g.records[0].ID
 }
 
-// fix finds the first version that some record calls fixed and that none of
-// them calls affected. If there are only some that another record still calls
-// affected, the fix is partial.
+// fix finds the first later version that some record calls fixed and that none
+// of them calls affected. If there are only some that another record still
+// calls affected, the fix is partial.
 func (id Identity) fix(records []*Advisory, v version) (string, Fix) {
-	var candidates []version
-	for _, a := range records {
-		for _, iv := range id.hit(id.about(a), v) {
-			if iv.Fixed == "" {
-				continue
-			}
-			if c, err := parseVersion(id.Ecosystem, iv.Fixed); err == nil {
-				candidates = append(candidates, c)
-			}
-		}
-	}
+	candidates := id.fixes(records, v)
 	if len(candidates) == 0 {
 		return "", FixNo
 	}
-	slices.SortFunc(candidates, func(a, b version) int {
-		if c, err := a.compare(b.text); err == nil && c != 0 {
-			return c
-		}
-		return strings.Compare(a.text, b.text)
-	})
 	for _, c := range candidates {
 		if !slices.ContainsFunc(records, func(a *Advisory) bool { return id.hit(id.about(a), c) != nil }) {
 			return c.text, FixYes
 		}
 	}
 	return candidates[0].text, FixPartial
+}
+
+// fixes are the fixed versions after v that the records name, in order. Another
+// stream of a module of rpms is no fix.
+func (id Identity) fixes(records []*Advisory, v version) []version {
+	var out []version
+	if v.parsed == nil {
+		return nil
+	}
+	_, rpm := v.parsed.(semantic.RedHatVersion)
+	for _, a := range records {
+		for _, f := range id.about(a) {
+			for _, iv := range f.Intervals {
+				if iv.Fixed == "" || rpm && strings.Contains(iv.Fixed, moduleMark) != strings.Contains(v.text, moduleMark) {
+					continue
+				}
+				c, err := parseVersion(id.Ecosystem, iv.Fixed)
+				if err != nil {
+					continue
+				}
+				if n, err := c.compare(v.text); err == nil && n > 0 {
+					out = append(out, c)
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b version) int {
+		if c, err := a.compare(b.text); err == nil && c != 0 {
+			return c
+		}
+		return strings.Compare(a.text, b.text)
+	})
+	return out
 }

@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"ecr", "oci", "iam", "lifecycle", "vuln", "price", "awswire"},
 	{"blob"},
 	{"meta", "blob/disk", "blob/mem"},
-	{"job"},
+	{"job", "scan/extract"},
 	{"registry", "identity"},
 	{"gc", "audit"},
 	{"awsapi/rpc", "awsapi/ecr/ext"},

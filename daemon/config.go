@@ -62,6 +62,8 @@ type Config struct {
 
 	OIDCKeys []string
 
+	ScanWorkers int
+
 	MaxRepositories int64
 	MaxImages       int64
 	MaxTags         int64
@@ -108,6 +110,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.Var(&c.AuditLogSize, "audit-log-size", "size from which that file is renamed and another begun")
 	f.IntVar(&c.AuditLogFiles, "audit-log-files", 10, "renamed files that are kept; 0 means all")
 	f.StringSliceVar(&c.OIDCKeys, "oidc-keys", nil, "keys of OIDC issuers that this server cannot reach, each as ISSUER-URL=FILE with a JWKS document")
+	f.IntVar(&c.ScanWorkers, "scan-workers", 1, "layers that are read for their packages at once; 0 means that this process scans no images")
 	f.Int64Var(&c.MaxRepositories, "max-repositories", limits.Repositories, "repositories in an account")
 	f.Int64Var(&c.MaxImages, "max-images-per-repository", limits.ImagesPerRepository, "images in a repository")
 	f.Int64Var(&c.MaxTags, "max-tags-per-image", limits.TagsPerImage, "tags on an image")

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ecruhq/ecru/advisory"
 	"github.com/ecruhq/ecru/authn"
 	cloudtrailapi "github.com/ecruhq/ecru/awsapi/cloudtrail"
 	ecrapi "github.com/ecruhq/ecru/awsapi/ecr"
@@ -26,6 +27,8 @@ import (
 	"github.com/ecruhq/ecru/gc"
 	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
+	"github.com/ecruhq/ecru/scan"
+	"github.com/ecruhq/ecru/scan/extract"
 )
 
 const (
@@ -47,6 +50,7 @@ type Server struct {
 	handler *handler
 	metrics *metrics
 	gc      *gc.Collector
+	scan    *scan.Scanner
 	web     webIdentities
 
 	tls            *tls.Config
@@ -178,7 +182,10 @@ func (s *Server) wire() (err error) {
 	}
 	s.handler = h
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
-	return nil
+	s.scan, err = scan.New(s.core.DB, s.core.Registry, advisory.New(s.core.DB, time.Now, s.log), scan.Config{
+		Extract: extract.Config{Workers: s.cfg.ScanWorkers}, Log: s.log, Metrics: s.metrics.registry,
+	})
+	return err
 }
 
 // webIdentities are tokens of OIDC providers, as STS sees them.
@@ -256,6 +263,9 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.gc.Run(workers) })
 	wg.Go(func() { s.core.Audit.Run(workers) })
+	if s.cfg.ScanWorkers > 0 {
+		wg.Go(func() { s.scan.Run(workers) })
+	}
 	if s.certificate != nil {
 		wg.Go(func() {
 			job.Every(workers, s.log, "certificate", certCheck, func(context.Context) error { return s.certificate.reload() })

@@ -133,14 +133,15 @@ type ImageInventory struct {
 	// OS and Other are the keys of pvs of its packages, sorted: those of the
 	// operating system, and the rest.
 	OS, Other []int64
+	Chain     int64  // a hash of its layers; that of another image's lowest layers finds what that is built on
 	Body      []byte // the core's
 }
 
 // PutImageInventory stores i in place of what is there of the image.
 func (tx *Tx) PutImageInventory(i ImageInventory) error {
-	_, err := tx.exec(`insert into image_inventories (image_id, os_pvs, other_pvs, body) values ($1, $2, $3, $4)
-		on conflict (image_id) do update set os_pvs = excluded.os_pvs, other_pvs = excluded.other_pvs, body = excluded.body`,
-		i.Image, packKeys(i.OS), packKeys(i.Other), i.Body)
+	_, err := tx.exec(`insert into image_inventories (image_id, os_pvs, other_pvs, chain, body) values ($1, $2, $3, $4, $5)
+		on conflict (image_id) do update set os_pvs = excluded.os_pvs, other_pvs = excluded.other_pvs, chain = excluded.chain, body = excluded.body`,
+		i.Image, packKeys(i.OS), packKeys(i.Other), i.Chain, i.Body)
 	return err
 }
 
@@ -148,7 +149,7 @@ func (tx *Tx) PutImageInventory(i ImageInventory) error {
 func (tx *Tx) ImageInventory(image int64) (ImageInventory, error) {
 	i := ImageInventory{Image: image}
 	var os, other []byte
-	if err := tx.row([]any{&os, &other, &i.Body}, `select os_pvs, other_pvs, body from image_inventories where image_id = $1`, image); err != nil {
+	if err := tx.row([]any{&os, &other, &i.Chain, &i.Body}, `select os_pvs, other_pvs, chain, body from image_inventories where image_id = $1`, image); err != nil {
 		return i, err
 	}
 	return i, i.unpack(os, other)

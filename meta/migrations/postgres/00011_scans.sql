@@ -30,8 +30,12 @@ create table image_inventories (
   image_id bigint primary key references images (id) on delete cascade,
   os_pvs bytea not null,
   other_pvs bytea not null,
+  chain bigint not null,
   body bytea not null
 );
+
+create index image_inventories_chain on image_inventories (chain, image_id);
+create index pvs_name on pvs (name, id);
 
 create table image_scans (
   image_id bigint not null references images (id) on delete cascade,
@@ -46,6 +50,8 @@ create table image_scans (
   suppressed text not null default '',
   primary key (image_id, type)
 );
+
+create index image_scans_status on image_scans (status, image_id) where status not in ('COMPLETE', 'ACTIVE');
 
 -- When a vulnerability of a package was seen first, and when it ceased to be one;
 -- 0: it is one. Severity is its rank.
@@ -77,6 +83,7 @@ create table overrides (
 create index overrides_expiry on overrides (told, expires_at);
 
 -- +goose Down
+drop index pvs_name;
 drop table overrides;
 drop table pv_history;
 drop table image_scans;

@@ -30,8 +30,12 @@ create table image_inventories (
   image_id integer primary key references images (id) on delete cascade,
   os_pvs blob not null,
   other_pvs blob not null,
+  chain integer not null,
   body blob not null
 ) strict;
+
+create index image_inventories_chain on image_inventories (chain, image_id);
+create index pvs_name on pvs (name, id);
 
 create table image_scans (
   image_id integer not null references images (id) on delete cascade,
@@ -46,6 +50,8 @@ create table image_scans (
   suppressed text not null default '',
   primary key (image_id, type)
 ) strict, without rowid;
+
+create index image_scans_status on image_scans (status, image_id) where status not in ('COMPLETE', 'ACTIVE');
 
 -- When a vulnerability of a package was seen first, and when it ceased to be one;
 -- 0: it is one. Severity is its rank.
@@ -77,6 +83,7 @@ create table overrides (
 create index overrides_expiry on overrides (told, expires_at);
 
 -- +goose Down
+drop index pvs_name;
 drop table overrides;
 drop table pv_history;
 drop table image_scans;

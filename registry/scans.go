@@ -139,6 +139,13 @@ func (r *Registry) scanOf(tx *meta.Tx, repo *ecr.Repository, cfg ecr.ScanConfigu
 		s = ecr.Scan{Image: img.Row, Type: cfg.Type, Status: ecr.ScanPending, Description: scanPending}
 		return s, f != ecr.ScanManual && img.Subject == "" && r.now().Sub(latest(img.PushedAt, img.ActivatedAt)) < scanSoon, nil
 	}
+	if err == nil && s.Status == ecr.ScanUnavailable { // advisories may have come
+		inv, err := inventory(tx, img.Row)
+		if err != nil {
+			return s, true, err
+		}
+		return s, true, r.settleStatus(tx, repo, inv, &s)
+	}
 	return s, err == nil, err
 }
 

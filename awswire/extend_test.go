@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/smithy-go"
 
 	"github.com/ecruhq/ecru/advisor"
@@ -139,9 +142,42 @@ func TestExtensionErrors(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "ListThings is an operation of Ecru's that the server at 127.0.0.1") {
 		t.Errorf("%v", err)
 	}
-	e = &advisor.Endpoint{ECR: ecrClient(srv.URL)}
+	o := ecrClient("http://api.ecr.us-east-1.amazonaws.com").Options()
+	o.HTTPClient = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, srv.Listener.Addr().String())
+	}}}
+	err = (&advisor.Endpoint{ECR: ecr.New(o)}).Call(context.Background(), "ListThings", &things{}, &things{})
+	if err == nil || !strings.HasPrefix(err.Error(), "ListThings is an operation of Ecru's, and api.ecr.us-east-1.amazonaws.com is AWS ECR") {
+		t.Errorf("%v", err)
+	}
 	if err := e.Call(context.Background(), "ListThings", things{}, &things{}); err == nil {
 		t.Error("an input that is no pointer is taken")
+	}
+}
+
+// TestExtensionRetries checks that the client's retryer decides what is tried
+// again.
+func TestExtensionRetries(t *testing.T) {
+	calls, status := 0, http.StatusServiceUnavailable
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if calls++; calls%3 == 0 {
+			io.WriteString(w, `{"text":"well"}`)
+			return
+		}
+		w.WriteHeader(status)
+	}))
+	defer srv.Close()
+	o := ecrClient(srv.URL).Options()
+	o.RetryMaxAttempts = 3
+	o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.MaxBackoff = time.Millisecond })
+	e := &advisor.Endpoint{ECR: ecr.New(o)}
+	var out things
+	if err := e.Call(context.Background(), "ListThings", &things{}, &out); err != nil || *out.Text != "well" || calls != 3 {
+		t.Errorf("%d calls, %+v, %v", calls, out, err)
+	}
+	status = http.StatusBadRequest
+	if err := e.Call(context.Background(), "ListThings", &things{}, &out); err == nil || calls != 4 {
+		t.Errorf("%d calls, %v", calls, err)
 	}
 }
 

@@ -84,7 +84,7 @@ func (c *Config) open(ctx context.Context, create, readOnly bool, log *slog.Logg
 	limits.Repositories, limits.ImagesPerRepository, limits.TagsPerImage = c.MaxRepositories, c.MaxImages, c.MaxTags
 	limits.LayerBytes = int64(c.MaxLayer)
 	core.Registry = registry.New(core.DB, core.Blobs, registry.Config{
-		Region: c.Region, Host: func(account string) string { return c.host(c.registryHost(), account) }, Scheme: c.scheme(),
+		Region: c.Region, Account: c.Account, Host: func(account string) string { return c.host(c.registryHost(), account) }, Scheme: c.scheme(),
 		Limits: limits, Now: time.Now, Log: log, LinkKey: core.linkKey,
 		Times: registry.Times{Upload: c.UploadTTL, Grace: c.GCGrace, Link: c.LinkTTL, Trash: c.TrashDelay, Orphan: c.OrphanAge, Pulls: c.PullFlush},
 	})

@@ -138,13 +138,15 @@ func (f *finder) find(ref ecr.ImageReference) (use ecr.ImageInUse, err error) {
 	}
 	switch {
 	case ref.Digest != "" && !digestForm.MatchString(ref.Digest):
-		return use, ecr.Errorf(ecr.InvalidParameter, "'%s' is no digest", ref.Digest)
+		return use, ecr.Errorf(ecr.InvalidParameter, "%q is no digest", ref.Digest)
 	case ref.Repository == "" && wholeDigest.MatchString(ref.Digest):
 		return ecr.ImageInUse{Digest: ref.Digest}, nil
 	case ref.Repository == "" || ref.Digest == "" && ref.Tag == "":
 		return use, ecr.Errorf(ecr.InvalidParameter, "An image needs a digest, or a repository and a tag")
+	case ref.Digest == "" && !tagForm.MatchString(ref.Tag):
+		return use, ecr.Errorf(ecr.InvalidParameter, "%q is no tag", ref.Tag)
 	case checkName(ref.Repository) != nil:
-		return use, ecr.Errorf(ecr.InvalidParameter, "'%s' is no name of a repository", ref.Repository)
+		return use, ecr.Errorf(ecr.InvalidParameter, "%q is no name of a repository", ref.Repository)
 	}
 	id := ecr.RepositoryID{Account: f.c.Account, Name: ref.Repository}
 	repo, err := f.repository(id)

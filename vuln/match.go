@@ -41,7 +41,8 @@ func (id Identity) Match(advisories []*Advisory, rated func(cve string) (Rating,
 	if err != nil {
 		v = version{text: id.Version} // explicit versions may still name it
 	}
-	var hits []*Advisory
+	var records []*Advisory // those of vulnerabilities, and the bulletins that hit
+	hits := map[*Advisory]bool{}
 	own := map[string]bool{} // CVEs that have a record of their own about the package
 	seen := map[string]bool{}
 	for _, a := range advisories {
@@ -58,17 +59,23 @@ func (id Identity) Match(advisories []*Advisory, rated func(cve string) (Rating,
 				own[c] = true
 			}
 		}
-		if id.hit(about, v) != nil {
-			hits = append(hits, a)
+		hit := id.hit(about, v) != nil
+		if hit {
+			hits[a] = true
+		}
+		if hit || !a.Bundles() {
+			records = append(records, a)
 		}
 	}
 	if len(hits) == 0 {
 		return nil
 	}
-	slices.SortFunc(hits, byQuality)
+	slices.SortFunc(records, byQuality)
 	var out []Match
-	for _, group := range groups(hits, own) {
-		out = append(out, id.match(group, v, rated))
+	for _, g := range groups(records, own) {
+		if slices.ContainsFunc(g.records, func(a *Advisory) bool { return hits[a] }) {
+			out = append(out, id.match(g, hits, v, rated))
+		}
 	}
 	slices.SortFunc(out, func(a, b Match) int { return strings.Compare(a.Vulnerability, b.Vulnerability) })
 	return out
@@ -193,7 +200,7 @@ type group struct {
 
 // groups joins the records that share a name; a bulletin joins the groups of
 // those of its CVEs that are not in own.
-func groups(hits []*Advisory, own map[string]bool) []group {
+func groups(records []*Advisory, own map[string]bool) []group {
 	parent := map[string]string{}
 	var find func(string) string
 	find = func(n string) string {
@@ -207,7 +214,7 @@ func groups(hits []*Advisory, own map[string]bool) []group {
 		return root
 	}
 	members := map[string][]*Advisory{} // by one name of theirs
-	for _, a := range hits {
+	for _, a := range records {
 		if cves := a.CVEs(); a.Bundles() {
 			for _, c := range cves {
 				if !own[c] {
@@ -253,9 +260,13 @@ func plain(name string) string {
 	return name
 }
 
-// match makes one Match of a group, which is not empty.
-func (id Identity) match(g group, v version, rated func(string) (Rating, bool)) Match {
-	m := Match{Vulnerability: g.name()}
+// match makes one Match of a group, some of whose records are in hits. The others
+// have a say in what is fixed only.
+func (id Identity) match(g group, hits map[*Advisory]bool, v version, rated func(string) (Rating, bool)) Match {
+	m := Match{}
+	m.Fixed, m.Fix = id.fix(g.records, v)
+	g.records = slices.DeleteFunc(g.records, func(a *Advisory) bool { return !hits[a] })
+	m.Vulnerability = g.name()
 	for _, n := range g.names {
 		if n != m.Vulnerability {
 			m.Aliases = append(m.Aliases, n)
@@ -268,7 +279,6 @@ func (id Identity) match(g group, v version, rated func(string) (Rating, bool)) 
 		}
 		m.Modified = max(m.Modified, a.Modified)
 	}
-	m.Fixed, m.Fix = id.fix(g.records, v)
 	var joined *Rating
 	if rated != nil {
 		if r, ok := rated(m.Vulnerability); ok {

@@ -14,6 +14,7 @@ create table feeds (
   form bigint not null,
   records bigint not null,
   newest bigint not null,
+  listed_at bigint not null,
   loaded_at bigint not null,
   checked_at bigint not null,
   failure text not null

@@ -14,6 +14,7 @@ create table feeds (
   form integer not null,
   records integer not null,
   newest integer not null,
+  listed_at integer not null,
   loaded_at integer not null,
   checked_at integer not null,
   failure text not null

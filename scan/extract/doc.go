@@ -32,7 +32,10 @@ type Limits struct {
 	// files in use come near it.
 	Ratio  int64
 	Memory int64 // of the worker: anonymous memory, in bytes
-	Nested int64 // bytes inflated from the archives inside one archive
+	// Database is the time for one rpm database: real ones take a second or two,
+	// made ones can lead their reader in circles.
+	Database time.Duration
+	Nested   int64 // bytes inflated from the archives inside one archive
 }
 
 // DefaultLimits leave room for the largest layers that ECR takes.
@@ -43,6 +46,7 @@ func DefaultLimits() Limits {
 		Inflated: 200 * gib,
 		Ratio:    300,
 		Memory:   1 * gib,
+		Database: 30 * time.Second,
 		Nested:   2 * gib,
 	}
 }
@@ -63,6 +67,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Memory == 0 {
 		l.Memory = d.Memory
+	}
+	if l.Database == 0 {
+		l.Database = d.Database
 	}
 	if l.Nested == 0 {
 		l.Nested = d.Nested

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	scalibrlog "github.com/google/osv-scalibr/log"
+
 	"github.com/ecruhq/ecru/vuln"
 )
 
@@ -18,6 +20,7 @@ func TestMain(m *testing.M) {
 	if i := slices.Index(os.Args, Subcommand); i > 0 {
 		os.Exit(Main(context.Background(), os.Args[i+1:], os.Stdin, os.Stdout, os.Stderr))
 	}
+	scalibrlog.SetLogger(silent{})
 	os.Exit(m.Run())
 }
 

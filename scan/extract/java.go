@@ -81,12 +81,13 @@ func (j *jars) read(ctx context.Context, name string, r *io.SectionReader, depth
 			return limitf("its %s has more than %d MiB", base, maxManifest/mib)
 		case archive.IsArchive(f.Name) && !f.FileInfo().IsDir():
 			inner++
-			if err := j.inner(ctx, r, f, path.Join(name, f.Name), depth); err != nil && errs == nil {
+			err := j.inner(ctx, r, f, path.Join(name, f.Name), depth)
+			if limit := new(limitError); errors.As(err, &limit) {
+				return err
+			}
+			if err != nil && errs == nil {
 				errs = fmt.Errorf("%s: %w", clip(f.Name), err)
 			}
-		}
-		if limit := new(limitError); errors.As(errs, &limit) {
-			break
 		}
 	}
 	found, err := scalibr(ctx, j.ex, name, r.Size(), io.NewSectionReader(r, 0, r.Size()))

@@ -13,9 +13,6 @@ import (
 	"github.com/ecruhq/ecru/vuln"
 )
 
-// rpmTime bounds the reading of one database. Real ones take a second.
-const rpmTime = 60 * time.Second
-
 // readRPM reads rpm's database, in any of its three forms. Scalibr's extractor
 // uses the same reader; it drops the modularity label, without which fixes of one
 // module stream are held against another, the release as a field, and the lists
@@ -24,7 +21,7 @@ func readRPM(ctx context.Context, in *input) ([]vuln.Package, error) {
 	if err := in.reader.spool.fillFile(in.content, in.size); err != nil {
 		return nil, err
 	}
-	found, err := rpmPackages(ctx, in.reader.spool.path())
+	found, err := rpmPackages(ctx, in.reader.spool.path(), in.reader.lim.Database)
 	if err != nil {
 		return nil, err
 	}
@@ -50,15 +47,15 @@ func readRPM(ctx context.Context, in *input) ([]vuln.Package, error) {
 // whatever query a database defines as its table, without looking at the context
 // at all times: one that does not end in time is left behind, and ends with the
 // process.
-func rpmPackages(ctx context.Context, file string) ([]*rpmdb.PackageInfo, error) {
-	ctx, stop := context.WithTimeout(ctx, rpmTime)
+func rpmPackages(ctx context.Context, file string, most time.Duration) ([]*rpmdb.PackageInfo, error) {
+	ctx, stop := context.WithTimeout(ctx, most)
+	defer stop()
 	type result struct {
 		pkgs []*rpmdb.PackageInfo
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() {
-		defer stop()
 		defer func() {
 			if p := recover(); p != nil {
 				done <- result{err: fmt.Errorf("its reader failed: %v", p)}
@@ -75,12 +72,12 @@ func rpmPackages(ctx context.Context, file string) ([]*rpmdb.PackageInfo, error)
 	}()
 	select {
 	case r := <-done:
-		if ctx.Err() != nil && r.err != nil {
-			return nil, limitf("reading the rpm database took longer than %v", rpmTime)
+		if r.err != nil && ctx.Err() != nil {
+			return nil, limitf("reading the rpm database took longer than %v", most)
 		}
 		return r.pkgs, r.err
 	case <-ctx.Done():
-		return nil, limitf("reading the rpm database took longer than %v", rpmTime)
+		return nil, limitf("reading the rpm database took longer than %v", most)
 	}
 }
 

@@ -58,6 +58,12 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(), newUser(), newAudit(), newAccess(), newInUse(), newFsck(), newVersion(), newConfig(), newExtractLayer())
+	root.AddCommand(
+		newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(),
+		newUser(), newAccess(), newAudit(),
+		newInUse(),
+		newExtractLayer(),
+		newFsck(), newVersion(), newConfig(),
+	)
 	return root
 }

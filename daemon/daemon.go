@@ -27,6 +27,8 @@ import (
 	"github.com/ecruhq/ecru/gc"
 	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
+	"github.com/ecruhq/ecru/scan"
+	"github.com/ecruhq/ecru/scan/extract"
 	"github.com/ecruhq/ecru/scan/feed"
 )
 
@@ -51,6 +53,7 @@ type Server struct {
 	handler *handler
 	metrics *metrics
 	gc      *gc.Collector
+	scan    *scan.Scanner
 	feeds   *feed.Worker
 	expiry  *expiry.Worker
 	web     webIdentities
@@ -190,7 +193,10 @@ func (s *Server) wire() (err error) {
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
 	s.feeds = feed.New(s.core.DB, s.core.Advisories, s.core.Registry, s.cfg.advisories(), time.Now, s.log, s.metrics.registry)
 	s.expiry = expiry.New(s.core.Registry, min(lifecyclePoll, s.cfg.LifecycleInterval), s.log, s.metrics.registry)
-	return nil
+	s.scan, err = scan.New(s.core.DB, s.core.Registry, s.core.Advisories, scan.Config{
+		Extract: extract.Config{Workers: s.cfg.ScanWorkers}, Log: s.log, Metrics: s.metrics.registry,
+	})
+	return err
 }
 
 // advisories says where advisories are from.
@@ -277,6 +283,9 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	wg.Go(func() { s.expiry.Run(workers) })
 	wg.Go(func() { s.core.Audit.Run(workers) })
 	wg.Go(func() { s.feeds.Run(workers) })
+	if s.cfg.ScanWorkers > 0 {
+		wg.Go(func() { s.scan.Run(workers) })
+	}
 	if s.certificate != nil {
 		wg.Go(func() {
 			job.Every(workers, s.log, "certificate", certCheck, func(context.Context) error { return s.certificate.reload() })

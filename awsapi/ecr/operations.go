@@ -37,6 +37,13 @@ func (s *Server) handlers() []rpc.Handler[call] {
 		rpc.Op("UploadLayerPart", s.uploadLayerPart),
 		rpc.Op("CompleteLayerUpload", s.completeLayerUpload),
 
+		// scanning.go
+		rpc.Op("PutRegistryScanningConfiguration", s.putRegistryScanningConfiguration),
+		rpc.Op("GetRegistryScanningConfiguration", s.getRegistryScanningConfiguration),
+		rpc.Op("BatchGetRepositoryScanningConfiguration", s.batchGetRepositoryScanningConfiguration),
+		rpc.Op("StartImageScan", s.startImageScan),
+		rpc.Op("DescribeImageScanFindings", s.describeImageScanFindings),
+
 		// auth.go
 		rpc.Op("GetAuthorizationToken", s.getAuthorizationToken),
 
@@ -75,22 +82,17 @@ func (s *Server) handlers() []rpc.Handler[call] {
 
 // notBuilt holds the operations of ECR that this version does not serve.
 var notBuilt = [...]string{
-	"BatchGetRepositoryScanningConfiguration",
 	"CreatePullThroughCacheRule",
 	"DeletePullThroughCacheRule",
 	"DeleteSigningConfiguration",
 	"DescribeImageReplicationStatus",
-	"DescribeImageScanFindings",
 	"DescribeImageSigningStatus",
 	"DescribePullThroughCacheRules",
 	"DescribeReplicationBackfillResults",
-	"GetRegistryScanningConfiguration",
 	"GetSigningConfiguration",
 	"ListReplicationBackfills",
-	"PutRegistryScanningConfiguration",
 	"PutReplicationConfiguration",
 	"PutSigningConfiguration",
-	"StartImageScan",
 	"StartReplicationBackfill",
 	"StopReplicationBackfill",
 	"UpdatePullThroughCacheRule",

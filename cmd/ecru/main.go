@@ -58,6 +58,6 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(), newUser(), newAudit(), newAccess(), newInUse(), newFsck(), newVersion(), newConfig(), newExtractLayer())
+	root.AddCommand(newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(), newUser(), newAudit(), newAccess(), newInUse(), newGate(), newVuln(), newSBOM(), newSuppress(), newFsck(), newVersion(), newConfig(), newExtractLayer())
 	return root
 }

@@ -62,7 +62,13 @@ type Config struct {
 
 	OIDCKeys []string
 
-	ScanWorkers int
+	ScanWorkers           int
+	Advisories            string
+	AdvisoriesInterval    time.Duration
+	AdvisoriesEcosystems  []string
+	AdvisoriesNoMalicious bool
+	AdvisoriesKEV         string
+	AdvisoriesEPSS        string
 
 	MaxRepositories int64
 	MaxImages       int64
@@ -111,6 +117,12 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.IntVar(&c.AuditLogFiles, "audit-log-files", 10, "renamed files that are kept; 0 means all")
 	f.StringSliceVar(&c.OIDCKeys, "oidc-keys", nil, "keys of OIDC issuers that this server cannot reach, each as ISSUER-URL=FILE with a JWKS document")
 	f.IntVar(&c.ScanWorkers, "scan-workers", 1, "layers that are read for their packages at once; 0 means that this process scans no images")
+	f.StringVar(&c.Advisories, "advisories", "", "where advisories of vulnerabilities are from, in OSV.dev's layout: osv.dev, the URL of a mirror, a folder, a zip file, or oci:REFERENCE; empty means that they are loaded by ecru advisories load alone")
+	f.DurationVar(&c.AdvisoriesInterval, "advisories-interval", time.Hour, "how often advisories are updated from there")
+	f.StringSliceVar(&c.AdvisoriesEcosystems, "advisories-ecosystems", nil, "ecosystems (directories of the source) that are read, such as Debian,npm; empty means all of which there can be packages in images")
+	f.BoolVar(&c.AdvisoriesNoMalicious, "advisories-no-malicious", false, "leave out records of malicious packages, which are most of npm's")
+	f.StringVar(&c.AdvisoriesKEV, "advisories-kev", "", "URL of CISA's catalogue of known exploited vulnerabilities, JSON; empty means from the source, or with osv.dev from CISA")
+	f.StringVar(&c.AdvisoriesEPSS, "advisories-epss", "", "URL of the scores of EPSS, CSV in gzip; empty means from the source, or with osv.dev from EPSS")
 	f.Int64Var(&c.MaxRepositories, "max-repositories", limits.Repositories, "repositories in an account")
 	f.Int64Var(&c.MaxImages, "max-images-per-repository", limits.ImagesPerRepository, "images in a repository")
 	f.Int64Var(&c.MaxTags, "max-tags-per-image", limits.TagsPerImage, "tags on an image")
@@ -160,6 +172,11 @@ func (c *Config) check() error {
 	if _, err := c.proxies(); err != nil {
 		return err
 	}
+	if cfg := c.advisories(); cfg.Source != "" {
+		if err := cfg.Check(); err != nil {
+			return fmt.Errorf("advisories: %w", err)
+		}
+	}
 	if err := new(slog.LevelVar).UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("log-level: %q is not debug, info, warn or error", c.LogLevel)
 	}
@@ -195,6 +212,7 @@ func (c *Config) checkNumbers() error {
 	}{
 		{"shutdown-grace", c.ShutdownGrace}, {"idle-timeout", c.IdleTimeout}, {"gc-interval", c.GCInterval}, {"gc-grace", c.GCGrace},
 		{"orphan-age", c.OrphanAge}, {"upload-ttl", c.UploadTTL}, {"link-ttl", c.LinkTTL}, {"pull-flush", c.PullFlush},
+		{"advisories-interval", c.AdvisoriesInterval},
 	} {
 		if d.value <= 0 {
 			return fmt.Errorf("%s: must be longer than nothing, such as 30s or 24h", d.name)

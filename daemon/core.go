@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecruhq/ecru/advisory"
 	"github.com/ecruhq/ecru/audit"
 	"github.com/ecruhq/ecru/blob/disk"
 	"github.com/ecruhq/ecru/identity"
@@ -25,6 +26,8 @@ type Core struct {
 	Registry *registry.Registry
 	Identity *identity.Identity
 	Audit    *audit.Log
+
+	Advisories *advisory.Store
 
 	linkKey []byte
 }
@@ -51,7 +54,7 @@ func (c *Config) openDB(ctx context.Context, create bool, log *slog.Logger) (*Co
 	if err != nil {
 		return nil, err
 	}
-	core := &Core{DB: db, Identity: identity.New(db, keys, c.Region, time.Now), linkKey: keys.Derive("layer links")}
+	core := &Core{DB: db, Advisories: advisory.New(db, time.Now, log), Identity: identity.New(db, keys, c.Region, time.Now), linkKey: keys.Derive("layer links")}
 	cfg := audit.Config{Region: c.Region, MaxAge: c.AuditMaxAge, MaxBytes: int64(c.AuditMaxBytes), Now: time.Now, Log: log}
 	if c.AuditLog != "" {
 		cfg.Sink = &audit.Sink{Path: c.AuditLog, Size: int64(c.AuditLogSize), Files: c.AuditLogFiles}

@@ -17,7 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ecruhq/ecru/advisory"
 	"github.com/ecruhq/ecru/authn"
 	cloudtrailapi "github.com/ecruhq/ecru/awsapi/cloudtrail"
 	ecrapi "github.com/ecruhq/ecru/awsapi/ecr"
@@ -29,6 +28,7 @@ import (
 	"github.com/ecruhq/ecru/ociapi"
 	"github.com/ecruhq/ecru/scan"
 	"github.com/ecruhq/ecru/scan/extract"
+	"github.com/ecruhq/ecru/scan/feed"
 )
 
 const (
@@ -51,6 +51,7 @@ type Server struct {
 	metrics *metrics
 	gc      *gc.Collector
 	scan    *scan.Scanner
+	feeds   *feed.Worker
 	web     webIdentities
 
 	tls            *tls.Config
@@ -182,10 +183,18 @@ func (s *Server) wire() (err error) {
 	}
 	s.handler = h
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
-	s.scan, err = scan.New(s.core.DB, s.core.Registry, advisory.New(s.core.DB, time.Now, s.log), scan.Config{
+	s.feeds = feed.New(s.core.DB, s.core.Advisories, s.core.Registry, s.cfg.advisories(), time.Now, s.log, s.metrics.registry)
+	s.scan, err = scan.New(s.core.DB, s.core.Registry, s.core.Advisories, scan.Config{
 		Extract: extract.Config{Workers: s.cfg.ScanWorkers}, Log: s.log, Metrics: s.metrics.registry,
 	})
 	return err
+}
+
+// advisories says where advisories are from.
+func (c *Config) advisories() feed.Config {
+	return feed.Config{Source: c.Advisories, Interval: c.AdvisoriesInterval, Options: feed.Options{
+		Ecosystems: c.AdvisoriesEcosystems, NoMalicious: c.AdvisoriesNoMalicious, KEV: c.AdvisoriesKEV, EPSS: c.AdvisoriesEPSS,
+	}}
 }
 
 // webIdentities are tokens of OIDC providers, as STS sees them.
@@ -263,6 +272,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.gc.Run(workers) })
 	wg.Go(func() { s.core.Audit.Run(workers) })
+	wg.Go(func() { s.feeds.Run(workers) })
 	if s.cfg.ScanWorkers > 0 {
 		wg.Go(func() { s.scan.Run(workers) })
 	}

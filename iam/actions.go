@@ -34,6 +34,7 @@ func Actions() []Action {
 func Extensions() []Action {
 	return []Action{
 		{"ecr:DeleteImageScanFindingsOverride", LevelWrite, true},
+		{"ecr:DescribeAdvisorySources", LevelList, false},
 		{"ecr:FindVulnerableImages", LevelList, false},
 		{"ecr:GetImageInventory", LevelRead, true},
 		{"ecr:GetImageSbom", LevelRead, true},
@@ -42,6 +43,7 @@ func Extensions() []Action {
 		{"ecr:ListImagesInUse", LevelList, false},
 		{"ecr:PutImageScanFindingsOverride", LevelWrite, true},
 		{"ecr:PutImagesInUse", LevelWrite, false},
+		{"ecr:StartAdvisoryUpdate", LevelWrite, false},
 	}
 }
 

@@ -14,11 +14,11 @@ import (
 type Feed struct {
 	Row       int64
 	Name      string
-	Source    string // where it was last read from
-	ETag      string // of its list, as that source gave it; "" if not known
+	Source    string    // where it was last read from
+	ETag      string    // of its list, as that source gave it; "" if not known
 	HighWater time.Time // all that its source had of before then has been read; zero if that is not known
-	Form      int64 // of the advisories that were kept, see advisory.Form
-	Records   int64 // that the list has, those that are not kept included
+	Form      int64     // of the advisories that were kept, see advisory.Form
+	Records   int64     // that the list has, those that are not kept included
 	Newest    time.Time
 	ListedAt  time.Time // when its list was last compared as a whole
 	LoadedAt  time.Time // when it last was as its source; zero if never
@@ -350,8 +350,8 @@ func (tx *Tx) markStale(gen int64, parts []Part) error {
 // severity from an advisory, by the names that it has and those that it gets.
 func (tx *Tx) markBorrowers(gen, advisory int64, names []string) error {
 	marks, args := in([]any{gen, advisory}, names)
-	_, err := tx.exec(`update pvs set stale = $1 where id in (select v.pv from pv_vulns v where v.vulnerability in `+marks+`
-		or v.vulnerability in (select n.name from advisory_names n where n.advisory = $2))`, args...)
+	_, err := tx.exec(`update pvs set stale = $1 where id in (select pv from pv_vulns where vulnerability in `+marks+`
+		union select v.pv from advisory_names n join pv_vulns v on v.vulnerability = n.name where n.advisory = $2)`, args...)
 	return err
 }
 

@@ -31,6 +31,10 @@ func (s *Server) extensions() []rpc.Handler[call] {
 		rpc.Op("FindVulnerableImages", s.findVulnerableImages),
 		rpc.Op("GetImageInventory", s.getImageInventory),
 		rpc.Op("GetImageSbom", s.getImageSBOM),
+
+		// advisories.go
+		rpc.Op("DescribeAdvisorySources", s.describeAdvisorySources),
+		rpc.Op("StartAdvisoryUpdate", s.startAdvisoryUpdate),
 	}
 }
 

@@ -58,6 +58,12 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(), newUser(), newAudit(), newAccess(), newInUse(), newGate(), newVuln(), newSBOM(), newSuppress(), newFsck(), newVersion(), newConfig(), newExtractLayer())
+	root.AddCommand(
+		newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(),
+		newUser(), newAccess(), newAudit(),
+		newInUse(), newGate(), newVuln(), newSBOM(), newSuppress(), newAdvisories(),
+		newExtractLayer(),
+		newFsck(), newVersion(), newConfig(),
+	)
 	return root
 }

@@ -445,3 +445,11 @@ func TestBadRecords(t *testing.T) {
 		t.Errorf("kept without malicious packages: %v", got)
 	}
 }
+
+// stampOf is seconds since 1970; 0 is the zero time.
+func stampOf(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds%(1<<35), 0)
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -41,7 +42,7 @@ func write[T any](ctx context.Context, u *updater, f *meta.Feed, goroutines int,
 	g, gctx := errgroup.WithContext(ctx)
 	results := make(chan read, 2*batchRecords)
 	var next atomic.Int64
-	for range goroutines {
+	for range min(goroutines, len(items)) {
 		g.Go(func() error {
 			c, err := advisory.NewCompiler(advisory.Options{NoMalicious: u.o.NoMalicious})
 			if err != nil {
@@ -159,14 +160,15 @@ func unzip(e *zip.File) ([]byte, error) {
 	return readAll(&file{ReadCloser: r}, vuln.MaxRecord)
 }
 
-// readEach reads records one by one. Those that are not there are left for the
-// next time, unless that is most of them.
-func (u *updater) readEach(ctx context.Context, f *meta.Feed, list []advisory.Listed) error {
-	var lacking atomic.Int64
-	err := write(ctx, u, f, fetchers, list, func(ctx context.Context, c *advisory.Compiler, l advisory.Listed) (read, error) {
+// readEach reads records one by one, and returns those that are not there.
+func (u *updater) readEach(ctx context.Context, f *meta.Feed, list []advisory.Listed) (lacking []advisory.Listed, err error) {
+	var mu sync.Mutex
+	err = write(ctx, u, f, fetchers, list, func(ctx context.Context, c *advisory.Compiler, l advisory.Listed) (read, error) {
 		b, err := u.fetchRecord(ctx, f.Name+"/"+l.ID+".json")
 		if errors.Is(err, fs.ErrNotExist) {
-			lacking.Add(1)
+			mu.Lock()
+			defer mu.Unlock()
+			lacking = append(lacking, l)
 			return read{none: true}, nil
 		}
 		if err != nil {
@@ -174,15 +176,7 @@ func (u *updater) readEach(ctx context.Context, f *meta.Feed, list []advisory.Li
 		}
 		return u.compile(ctx, c, advisory.Record{ID: l.ID, Modified: l.Modified, JSON: b}, l), nil
 	})
-	n := lacking.Load()
-	if err != nil || n == 0 {
-		return err
-	}
-	u.log.WarnContext(ctx, "the list names records that are not there", "ecosystem", f.Name, "records", n)
-	if n > fewChanged && n*2 > int64(len(list)) {
-		return fmt.Errorf("%d of %d records that the list names as changed are not there", n, len(list))
-	}
-	return nil
+	return lacking, err
 }
 
 func (u *updater) fetchRecord(ctx context.Context, name string) (b []byte, err error) {

@@ -218,31 +218,50 @@ func believe(gone int, before int64) error {
 	return nil
 }
 
-// read reads changed records, all at once if they are many.
+// read reads changed records, all at once if they are many, or if the source
+// does not have them one by one.
 func (u *updater) read(ctx context.Context, f *meta.Feed, l *list, changed []advisory.Listed, total int64) error {
 	if len(changed) <= fewChanged || int64(len(changed))*manyChanged <= total {
-		return u.readEach(ctx, f, changed)
+		lacking, err := u.readEach(ctx, f, changed)
+		if err != nil || len(lacking) == 0 {
+			return err
+		}
+		changed = lacking
 	}
 	want := make(map[string]advisory.Listed, len(changed))
 	for _, c := range changed {
 		want[c.ID] = c
 	}
 	inZip, err := u.readZip(ctx, f, want)
-	if errors.Is(err, fs.ErrNotExist) {
-		return u.readEach(ctx, f, changed)
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", allFile, err)
 	}
-	// all.zip may be older than the list, and has been known to lack records.
-	changed, _, err = u.store.Compare(ctx, f.Row, l.rows, l.whole, false)
+	left, err := u.afterZip(ctx, f, l, want, inZip, total)
 	if err != nil {
 		return err
 	}
-	var lacking, older []advisory.Listed
+	lacking, err := u.readEach(ctx, f, left)
+	if err != nil || len(lacking) == 0 {
+		return err
+	}
+	u.log.WarnContext(ctx, "the list names records that are not there", "ecosystem", f.Name, "records", len(lacking), "first", lacking[0].ID)
+	if len(lacking) > fewChanged && len(lacking)*2 > len(changed) {
+		return fmt.Errorf("%d of %d records that the list names as changed are not there, such as %s", len(lacking), len(changed), lacking[0].ID)
+	}
+	return nil
+}
+
+// afterZip are the records that are still to be read: all.zip may be older than
+// the list, and has been known to lack records.
+func (u *updater) afterZip(ctx context.Context, f *meta.Feed, l *list, want map[string]advisory.Listed, inZip map[string]bool, total int64) ([]advisory.Listed, error) {
+	changed, _, err := u.store.Compare(ctx, f.Row, l.rows, l.whole, false)
+	if err != nil {
+		return nil, err
+	}
+	var left, older []advisory.Listed
 	for _, w := range want {
 		if !inZip[w.ID] {
-			lacking = append(lacking, w)
+			left = append(left, w)
 		}
 	}
 	for _, c := range changed {
@@ -250,18 +269,15 @@ func (u *updater) read(ctx context.Context, f *meta.Feed, l *list, changed []adv
 			older = append(older, c)
 		}
 	}
-	if len(older) > fewChanged && int64(len(older))*manyChanged > total {
-		u.log.WarnContext(ctx, "most records are older than their list says; they are taken as they are", "ecosystem", f.Name, "records", len(older))
-		as := make([]advisory.Compiled, len(older))
-		for i, o := range older {
-			as[i] = advisory.Unreadable(o)
-		}
-		if err := u.store.Put(ctx, f.Row, as); err != nil {
-			return err
-		}
-		older = nil
+	if len(older) <= fewChanged || int64(len(older))*manyChanged <= total {
+		return append(left, older...), nil
 	}
-	return u.readEach(ctx, f, append(lacking, older...))
+	u.log.WarnContext(ctx, "most records are older than their list says; they are taken as they are", "ecosystem", f.Name, "records", len(older))
+	as := make([]advisory.Compiled, len(older))
+	for i, o := range older {
+		as[i] = advisory.Unreadable(o)
+	}
+	return left, u.store.Put(ctx, f.Row, as)
 }
 
 // withoutList reads a feed of which there is all.zip alone.

@@ -172,7 +172,8 @@ func (w *Worker) handle(ctx context.Context, j meta.Job) error {
 		if err := json.Unmarshal(j.Payload, &a); err != nil {
 			return job.Permanent(err)
 		}
-		o.KEV, o.EPSS = "", "" // what is loaded by hand has come to a place without a network
+		// What is loaded by hand is wanted, and has come to a place without a network.
+		o.Ecosystems, o.KEV, o.EPSS = nil, "", ""
 		if src, err = w.own(ctx, a); err != nil {
 			return err
 		}

@@ -29,6 +29,10 @@ func Operations() []Operation {
 		operation[FindVulnerableImagesInput, FindVulnerableImagesOutput]("FindVulnerableImages"),
 		operation[GetImageInventoryInput, GetImageInventoryOutput]("GetImageInventory"),
 		operation[GetImageSbomInput, GetImageSbomOutput]("GetImageSbom"),
+
+		// advisories.go
+		operation[DescribeAdvisorySourcesInput, DescribeAdvisorySourcesOutput]("DescribeAdvisorySources"),
+		operation[StartAdvisoryUpdateInput, StartAdvisoryUpdateOutput]("StartAdvisoryUpdate"),
 	}
 }
 

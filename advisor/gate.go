@@ -211,11 +211,20 @@ func (t *Target) unfinished(m *ScannedImage, o *GateOptions) bool {
 
 // torn reports whether the pages of the findings do not add up.
 func (m *ScannedImage) torn() bool {
-	total := 0
-	for _, n := range m.Counts {
-		total += n
+	all, open := m.listed()
+	return m.Counts != nil && !same(m.Counts, all) && !same(m.Counts, open)
+}
+
+// listed counts the findings, and those that are not set aside.
+func (m *ScannedImage) listed() (all, open vuln.Counts) {
+	all, open = vuln.Counts{}, vuln.Counts{}
+	for i := range m.Findings {
+		all[m.Findings[i].Severity]++
+		if !m.Findings[i].Suppressed {
+			open[m.Findings[i].Severity]++
+		}
 	}
-	return m.Counts != nil && total != len(m.Findings) && total != len(m.open())
+	return all, open
 }
 
 func (m *ScannedImage) open() []vuln.GateFinding {
@@ -232,13 +241,7 @@ func (m *ScannedImage) open() []vuln.GateFinding {
 // aside here; where they count it they must add up too.
 func (m *ScannedImage) gateImage(t *Target) vuln.GateImage {
 	g := vuln.GateImage{Name: m.title(t), Status: m.Status, Detail: m.Description, Findings: m.open(), Counts: m.Counts}
-	all, open := vuln.Counts{}, vuln.Counts{}
-	for i := range m.Findings {
-		all[m.Findings[i].Severity]++
-		if !m.Findings[i].Suppressed {
-			open[m.Findings[i].Severity]++
-		}
-	}
+	all, open := m.listed()
 	if m.Counts != nil && same(m.Counts, all) {
 		g.Counts = open
 	}

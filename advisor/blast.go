@@ -27,6 +27,7 @@ type BlastGroup struct {
 	Teams        []string     `json:"teams"`
 	FixedIn      []BlastFix   `json:"fixedIn"`
 	Images       []BlastImage `json:"images"` // in the order in which to rebuild them
+	open         int          // images where it is not set aside
 }
 
 // A BlastFix is the version in which a package is fixed.
@@ -124,7 +125,7 @@ func Worklist(list []ext.VulnerableImage, team string) Blast {
 		out.Groups = append(out.Groups, *g)
 	}
 	slices.SortFunc(out.Groups, func(a, b BlastGroup) int {
-		return cmp.Or(len(b.open())-len(a.open()), len(b.Images)-len(a.Images), cmp.Compare(a.Base+a.Layer, b.Base+b.Layer))
+		return cmp.Or(b.open-a.open, len(b.Images)-len(a.Images), cmp.Compare(a.Base+a.Layer, b.Base+b.Layer))
 	})
 	return out
 }
@@ -166,11 +167,6 @@ func source(b *BlastImage, images map[string]*BlastImage, bases map[string]bool)
 	return [2]string{b.Name(), ""}
 }
 
-// open are the images where it is not set aside.
-func (g *BlastGroup) open() []BlastImage {
-	return slices.DeleteFunc(slices.Clone(g.Images), func(b BlastImage) bool { return b.Suppressed() })
-}
-
 // tidy puts the images in the order of rebuilding, what was pulled last first, and
 // sums up.
 func (g *BlastGroup) tidy() {
@@ -186,6 +182,9 @@ func (g *BlastGroup) tidy() {
 	g.Repositories, g.Teams, g.FixedIn = []string{}, []string{}, []BlastFix{}
 	for i := range g.Images {
 		b := &g.Images[i]
+		if !b.Suppressed() {
+			g.open++
+		}
 		g.Repositories = append(g.Repositories, b.Repository)
 		if b.Team != "" {
 			g.Teams = append(g.Teams, b.Team)

@@ -100,6 +100,9 @@ func (e *Endpoint) baseline(ctx context.Context, r *GateReport, deadline time.Ti
 	if r.Baseline, err = e.Resolve(ctx, *r.Options.Baseline); err != nil {
 		return nil, err
 	}
+	if err := r.Baseline.Only(r.Options.Platforms); err != nil {
+		return nil, err
+	}
 	scanned, err := e.settle(ctx, r.Baseline, &r.Options, deadline)
 	if err != nil {
 		return nil, err

@@ -43,3 +43,17 @@ func FuzzParseReference(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseIndex(f *testing.F) {
+	f.Add(`{"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:00","platform":{"os":"linux","architecture":"arm","variant":"v7"}}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := parseIndex(text)
+		for i := range list {
+			if err != nil || !digestText.MatchString(list[i].Digest) {
+				t.Errorf("%q: %+v, %v", text, list[i], err)
+			}
+			list[i].name()
+			list[i].attestation()
+		}
+	})
+}

@@ -43,7 +43,7 @@ func newGate() *cobra.Command {
 		Example: "  ecru gate my-app:v42 --max-critical 0 --max-high 2 --wait 5m\n" +
 			"  ecru gate my-app:v42 --max-critical 0 --fixable-only --format sarif --output gate.sarif\n" +
 			"  ecru gate my-app:v42 --max-high 0 --baseline my-app:prod    # only what is new counts\n" +
-			"  docker pull \"$REGISTRY/$(ecru gate my-app:v42 --max-critical 0 --json | jq -r .deploy)\"",
+			"  deploy=$(ecru gate my-app:v42 --max-critical 0 --json | jq -er 'select(.outcome == \"PASS\").deploy')",
 		Args: permissionsOr(f, cobra.ExactArgs(1)),
 	}
 	f.add(cmd)

@@ -15,13 +15,16 @@ const (
 	ImageDeleted      EventType = "ImageDeleted"
 	StorageArchived   EventType = "ImageArchived"
 	StorageRestored   EventType = "ImageRestored"
-	LayerPushed       EventType = "LayerPushed"
-	LayerMounted      EventType = "LayerMounted"
-	LayerUnlinked     EventType = "LayerUnlinked"
-	RegistryChanged   EventType = "RegistryChanged"
-	IdentityChanged   EventType = "IdentityChanged"
-	SessionStarted    EventType = "SessionStarted"
-	CallDenied        EventType = "CallDenied"
+	// ImageReplicated follows the event of a push that came from another
+	// registry, whose principal says which (see ReplicationSource).
+	ImageReplicated EventType = "ImageReplicated"
+	LayerPushed     EventType = "LayerPushed"
+	LayerMounted    EventType = "LayerMounted"
+	LayerUnlinked   EventType = "LayerUnlinked"
+	RegistryChanged EventType = "RegistryChanged"
+	IdentityChanged EventType = "IdentityChanged"
+	SessionStarted  EventType = "SessionStarted"
+	CallDenied      EventType = "CallDenied"
 )
 
 // An Event is one entry of the event log. It is written in the transaction of

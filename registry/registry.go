@@ -30,6 +30,8 @@ type Config struct {
 	Scheme string
 	Limits Limits
 	Times  Times
+	// Regions are those that images can be replicated to, besides its own.
+	Regions []string
 	// LinkKey signs the links of LayerURL; at least 32 bytes.
 	LinkKey []byte
 	Now     func() time.Time

@@ -41,9 +41,17 @@ func (s *Server) handlers() []rpc.Handler[call] {
 		rpc.Op("GetAuthorizationToken", s.getAuthorizationToken),
 
 		// registry.go
-		rpc.Op("DescribeRegistry", s.describeRegistry),
 		rpc.Op("GetAccountSetting", s.getAccountSetting),
 		rpc.Op("PutAccountSetting", s.putAccountSetting),
+
+		// replication.go
+		rpc.Op("DescribeRegistry", s.describeRegistry),
+		rpc.Op("PutReplicationConfiguration", s.putReplicationConfiguration),
+		rpc.Op("DescribeImageReplicationStatus", s.describeImageReplicationStatus),
+		rpc.Op("StartReplicationBackfill", s.startReplicationBackfill),
+		rpc.Op("StopReplicationBackfill", s.stopReplicationBackfill),
+		rpc.Op("DescribeReplicationBackfillResults", s.describeReplicationBackfillResults),
+		rpc.Op("ListReplicationBackfills", s.listReplicationBackfills),
 
 		// policies.go
 		rpc.Op("SetRepositoryPolicy", s.setRepositoryPolicy),
@@ -73,24 +81,18 @@ var notBuilt = [...]string{
 	"DeleteLifecyclePolicy",
 	"DeletePullThroughCacheRule",
 	"DeleteSigningConfiguration",
-	"DescribeImageReplicationStatus",
 	"DescribeImageScanFindings",
 	"DescribeImageSigningStatus",
 	"DescribePullThroughCacheRules",
-	"DescribeReplicationBackfillResults",
 	"GetLifecyclePolicy",
 	"GetLifecyclePolicyPreview",
 	"GetRegistryScanningConfiguration",
 	"GetSigningConfiguration",
-	"ListReplicationBackfills",
 	"PutLifecyclePolicy",
 	"PutRegistryScanningConfiguration",
-	"PutReplicationConfiguration",
 	"PutSigningConfiguration",
 	"StartImageScan",
 	"StartLifecyclePolicyPreview",
-	"StartReplicationBackfill",
-	"StopReplicationBackfill",
 	"UpdatePullThroughCacheRule",
 	"ValidatePullThroughCacheRule",
 }

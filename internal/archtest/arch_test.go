@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"meta", "blob/disk", "blob/mem"},
 	{"job"},
 	{"registry", "identity"},
-	{"gc", "audit"},
+	{"gc", "audit", "replicate"},
 	{"awsapi/rpc"},
 	{"authn", "ociapi", "awsapi/ecr", "awsapi/iam", "awsapi/sts", "awsapi/cloudtrail"},
 	{"daemon", "advisor"},

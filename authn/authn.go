@@ -24,6 +24,9 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// Regions opens the tokens of other regions that replicate; nil: none may.
 	Regions *identity.Regions
+	// RegionCertificates has other regions show a certificate that the server
+	// has verified, besides their token.
+	RegionCertificates bool
 }
 
 // An Authenticator identifies callers. Its methods are safe for concurrent use.
@@ -40,6 +43,8 @@ var (
 	errNone = ecr.Errorf(ecr.NotAuthenticated, "Not Authorized")
 	errBad  = ecr.Errorf(ecr.BadCredentials, "The Authorization header is not Basic with user AWS and a token of GetAuthorizationToken")
 )
+
+var errNoCertificate = ecr.Errorf(ecr.BadCredentials, "This server takes replication only over TLS with a client's certificate: give cert and cert-key in the other region's --replication-region")
 
 // Users of Basic: who logs in has a token of GetAuthorizationToken, another
 // region that replicates one that it has signed.
@@ -84,6 +89,9 @@ func (a *Authenticator) region(r *http.Request, token, requestID string) (ecr.Ca
 	p, region, err := a.opt.Regions.Open(token)
 	if err != nil {
 		return ecr.Caller{}, err
+	}
+	if a.opt.RegionCertificates && region != a.opt.Region && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
+		return ecr.Caller{}, errNoCertificate
 	}
 	c := a.caller(r, requestID)
 	c.Principal, c.Replication = p, region

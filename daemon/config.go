@@ -62,6 +62,9 @@ type Config struct {
 
 	OIDCKeys []string
 
+	ReplicationRegions  []string
+	ReplicationClientCA string
+
 	MaxRepositories int64
 	MaxImages       int64
 	MaxTags         int64
@@ -108,6 +111,8 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.Var(&c.AuditLogSize, "audit-log-size", "size from which that file is renamed and another begun")
 	f.IntVar(&c.AuditLogFiles, "audit-log-files", 10, "renamed files that are kept; 0 means all")
 	f.StringSliceVar(&c.OIDCKeys, "oidc-keys", nil, "keys of OIDC issuers that this server cannot reach, each as ISSUER-URL=FILE with a JWKS document")
+	f.StringSliceVar(&c.ReplicationRegions, "replication-region", nil, replicationUsage)
+	f.StringVar(&c.ReplicationClientCA, "replication-client-ca", "", "file of the authority that must have signed the certificates which other regions show when they replicate to this one, PEM; empty: they need none")
 	f.Int64Var(&c.MaxRepositories, "max-repositories", limits.Repositories, "repositories in an account")
 	f.Int64Var(&c.MaxImages, "max-images-per-repository", limits.ImagesPerRepository, "images in a repository")
 	f.Int64Var(&c.MaxTags, "max-tags-per-image", limits.TagsPerImage, "tags on an image")
@@ -156,6 +161,12 @@ func (c *Config) check() error {
 	}
 	if _, err := c.proxies(); err != nil {
 		return err
+	}
+	if _, err := c.peers(); err != nil {
+		return err
+	}
+	if c.ReplicationClientCA != "" && c.TLSCert == "" && !c.TLSSelfSigned {
+		return fmt.Errorf("replication-client-ca: clients show certificates over TLS only: set tls-cert and tls-key, or tls-self-signed")
 	}
 	if err := new(slog.LevelVar).UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("log-level: %q is not debug, info, warn or error", c.LogLevel)

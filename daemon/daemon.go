@@ -26,6 +26,7 @@ import (
 	"github.com/ecruhq/ecru/gc"
 	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
+	"github.com/ecruhq/ecru/replicate"
 )
 
 const (
@@ -47,6 +48,7 @@ type Server struct {
 	handler *handler
 	metrics *metrics
 	gc      *gc.Collector
+	copies  *replicate.Replicator
 	web     webIdentities
 
 	tls            *tls.Config
@@ -80,6 +82,9 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (_ 
 	}
 	if s.certificate != nil {
 		s.tls = s.certificate.config()
+		if err = s.cfg.clientCertificates(s.tls); err != nil {
+			return nil, err
+		}
 	}
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w (choose another address with --listen)", err)
@@ -162,7 +167,7 @@ func (s *Server) wire() (err error) {
 		return err
 	}
 	h := &handler{obs: &observer{m: s.metrics, log: s.log, access: s.cfg.AccessLog, trail: s.core.Audit}, account: s.cfg.Account, region: s.cfg.Region, idle: s.cfg.IdleTimeout, prefix: newPrefix(), log: s.log}
-	h.auth = authn.New(s.core.Identity, authn.Options{Region: s.cfg.Region, Now: time.Now, TrustedProxies: proxies})
+	h.auth = authn.New(s.core.Identity, authn.Options{Region: s.cfg.Region, Now: time.Now, TrustedProxies: proxies, Regions: s.core.Regions, RegionCertificates: s.cfg.ReplicationClientCA != ""})
 	issuers, err := s.cfg.issuerKeys()
 	if err != nil {
 		return err
@@ -178,6 +183,11 @@ func (s *Server) wire() (err error) {
 	}
 	s.handler = h
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
+	targets, err := s.replicationTargets()
+	if err != nil {
+		return err
+	}
+	s.copies = replicate.New(s.core.DB, s.core.Registry, replicate.Config{Targets: targets, Now: time.Now, Log: s.log, Metrics: s.metrics.registry})
 	return nil
 }
 
@@ -256,6 +266,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.gc.Run(workers) })
 	wg.Go(func() { s.core.Audit.Run(workers) })
+	wg.Go(func() { s.copies.Run(workers) })
 	if s.certificate != nil {
 		wg.Go(func() {
 			job.Every(workers, s.log, "certificate", certCheck, func(context.Context) error { return s.certificate.reload() })

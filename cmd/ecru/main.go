@@ -58,6 +58,6 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(), newUser(), newAudit(), newAccess(), newFsck(), newVersion(), newConfig())
+	root.AddCommand(newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(), newUser(), newAudit(), newAccess(), newReplication(), newFsck(), newVersion(), newConfig())
 	return root
 }

@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"daemon", "advisor"},
 	{"cmd/ecru"},
 	{"test/harness"},
-	{"bench", "test/e2e", "test/oci", "test/crash", "test/hostile"},
+	{"bench", "test/e2e", "test/oci", "test/crash", "test/hostile", "test/replication"},
 }
 
 // pairs are the imports on one floor that there are reasons for.

@@ -39,12 +39,14 @@ type region struct {
 type world struct {
 	t       *testing.T
 	regions map[string]*region
+
+	partners map[string]*ecr.Client // of the other account, by region
 }
 
 // newWorld starts regions. Options are for each other's entries, by region.
 func newWorld(t *testing.T, options map[string]string, names ...string) *world {
 	t.Helper()
-	w := &world{t, map[string]*region{}}
+	w := &world{t: t, regions: map[string]*region{}, partners: map[string]*ecr.Client{}}
 	for _, name := range names {
 		var secret [32]byte
 		rand.Read(secret[:])

@@ -22,7 +22,7 @@ type link struct {
 	open  map[net.Conn]bool
 }
 
-func newLink(t *testing.T) *link {
+func newLink(t testing.TB) *link {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

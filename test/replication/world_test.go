@@ -37,14 +37,14 @@ type region struct {
 
 // A world is regions that know each other.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	regions map[string]*region
 
 	partners map[string]*ecr.Client // of the other account, by region
 }
 
 // newWorld starts regions. Options are for each other's entries, by region.
-func newWorld(t *testing.T, options map[string]string, names ...string) *world {
+func newWorld(t testing.TB, options map[string]string, names ...string) *world {
 	t.Helper()
 	w := &world{t: t, regions: map[string]*region{}, partners: map[string]*ecr.Client{}}
 	for _, name := range names {
@@ -97,6 +97,19 @@ func (w *world) start(name string) {
 	for _, k := range r.in {
 		k.set(func() { k.to = r.server.Host })
 	}
+}
+
+// direct starts a region anew with the other's own address.
+func (w *world) direct(from, to string) {
+	w.t.Helper()
+	r := w.regions[from]
+	for i, a := range r.opt.Args {
+		r.opt.Args[i] = strings.Replace(a, w.regions[to].in[from].url(), w.regions[to].server.URL, 1)
+	}
+	if err := r.server.Stop(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.start(from)
 }
 
 // api is the SDK's client of a region's account.
@@ -230,7 +243,7 @@ func content(n int) []byte {
 	return b
 }
 
-func must[T any](t *testing.T) func(T, error) T {
+func must[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {

@@ -297,3 +297,36 @@ func (r *Registry) ExpireReplicationUploads(ctx context.Context) error {
 		return err
 	})
 }
+
+// ReplicationOverview returns, for an account, what waits and what has failed
+// per destination, and up to limit of either, the oldest first.
+func (r *Registry) ReplicationOverview(ctx context.Context, c ecr.Caller, account string, limit int) (counts []meta.ReplicationCount, list []ecr.Replication, err error) {
+	const action = "ecr:DescribeImageReplicationStatus"
+	err = r.db.View(ctx, func(tx *meta.Tx) error {
+		if err := r.allowAll(tx, c, action, account); err != nil {
+			return err
+		}
+		all, err := tx.CountReplications()
+		if err != nil {
+			return err
+		}
+		counts = slices.DeleteFunc(all, func(n meta.ReplicationCount) bool { return n.Account != account })
+		cfg, err := tx.ReplicationConfiguration(account)
+		if err != nil {
+			return err
+		}
+		for _, to := range cfg.All() {
+			if !slices.ContainsFunc(counts, func(n meta.ReplicationCount) bool { return n.To == to }) {
+				counts = append(counts, meta.ReplicationCount{Account: account, To: to})
+			}
+		}
+		failed, err := tx.UnfinishedReplications(account, ecr.ReplicationFailed, limit)
+		if err != nil {
+			return err
+		}
+		waiting, err := tx.UnfinishedReplications(account, ecr.ReplicationInProgress, limit)
+		list = append(failed, waiting...)
+		return err
+	})
+	return counts, list, r.denied(ctx, c, action, ecr.RepositoryID{Account: account}, err)
+}

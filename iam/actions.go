@@ -22,7 +22,8 @@ type Action struct {
 // Actions returns the actions of Amazon ECR, sorted by name (Service
 // Authorization Reference, "Actions, resources, and condition keys for Amazon
 // Elastic Container Registry"). ListImageReferrers is none of them: it asks for
-// BatchGetImage. The slice is the caller's.
+// BatchGetImage; the backfills' are taken to be named after their operations,
+// which are newer. The slice is the caller's.
 func Actions() []Action {
 	return []Action{
 		{"ecr:BatchCheckLayerAvailability", LevelRead, true},
@@ -48,6 +49,7 @@ func Actions() []Action {
 		{"ecr:DescribeImages", LevelList, true},
 		{"ecr:DescribePullThroughCacheRules", LevelList, false},
 		{"ecr:DescribeRegistry", LevelRead, false},
+		{"ecr:DescribeReplicationBackfillResults", LevelRead, false},
 		{"ecr:DescribeRepositories", LevelRead, true},
 		{"ecr:DescribeRepositoryCreationTemplates", LevelRead, false},
 		{"ecr:GetAccountSetting", LevelRead, false},
@@ -63,6 +65,7 @@ func Actions() []Action {
 		{"ecr:InitiateLayerUpload", LevelWrite, true},
 		{"ecr:ListImages", LevelList, true},
 		{"ecr:ListPullTimeUpdateExclusions", LevelList, false},
+		{"ecr:ListReplicationBackfills", LevelList, false},
 		{"ecr:ListTagsForResource", LevelRead, true},
 		{"ecr:PutAccountSetting", LevelWrite, false},
 		{"ecr:PutImage", LevelWrite, true},
@@ -78,6 +81,8 @@ func Actions() []Action {
 		{"ecr:SetRepositoryPolicy", LevelPermissions, true},
 		{"ecr:StartImageScan", LevelWrite, true},
 		{"ecr:StartLifecyclePolicyPreview", LevelWrite, true},
+		{"ecr:StartReplicationBackfill", LevelWrite, false},
+		{"ecr:StopReplicationBackfill", LevelWrite, false},
 		{"ecr:TagResource", LevelTagging, true},
 		{"ecr:UntagResource", LevelTagging, true},
 		{"ecr:UpdateImageStorageClass", LevelWrite, true},

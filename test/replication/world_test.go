@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/ecruhq/ecru/advisor"
 	"github.com/ecruhq/ecru/test/harness"
@@ -251,4 +254,51 @@ func must[T any](t testing.TB) func(T, error) T {
 		}
 		return v
 	}
+}
+
+// code is the code of an error of the API.
+func code(err error) string {
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		return e.ErrorCode()
+	}
+	return ""
+}
+
+// contents returns what a repository holds: each tag, and each digest, with its
+// digest.
+func (w *world) contents(ctx context.Context, in, repo string) (map[string]string, error) {
+	out := map[string]string{}
+	pages := ecr.NewListImagesPaginator(w.api(in), &ecr.ListImagesInput{RepositoryName: &repo, MaxResults: aws.Int32(1000)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range page.ImageIds {
+			out[*id.ImageDigest] = *id.ImageDigest
+			if id.ImageTag != nil {
+				out[*id.ImageTag] = *id.ImageDigest
+			}
+		}
+	}
+	return out, nil
+}
+
+// same waits until two regions hold the same in a repository.
+func (w *world) same(a, b, repo string) {
+	w.t.Helper()
+	w.eventually(func(ctx context.Context) string {
+		here, err := w.contents(ctx, a, repo)
+		if err != nil {
+			return err.Error()
+		}
+		there, err := w.contents(ctx, b, repo)
+		if err != nil {
+			return err.Error()
+		}
+		if !maps.Equal(here, there) {
+			return fmt.Sprintf("%s has %d tags and images of %s, %s %d", a, len(here), repo, b, len(there))
+		}
+		return ""
+	})
 }

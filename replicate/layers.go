@@ -95,7 +95,8 @@ func (c *copier) upload(ctx context.Context, src *registry.LayerReader) error {
 	if err != nil {
 		return err
 	}
-	if location == "" {
+	resumed := location != ""
+	if !resumed {
 		a, err := c.want(ctx, []int{http.StatusCreated, http.StatusAccepted}, http.MethodPost, blobs+"?mount="+url.QueryEscape(src.Digest), payloadBody(nil))
 		if err != nil || a.status == http.StatusCreated {
 			return err
@@ -104,18 +105,24 @@ func (c *copier) upload(ctx context.Context, src *registry.LayerReader) error {
 			return err
 		}
 	}
-	if size <= chunk {
-		return c.finish(ctx, location, src, off, size)
+	if size > chunk {
+		return c.chunks(ctx, location, src, off, size)
 	}
-	return c.chunks(ctx, location, src, off, size)
+	err = c.finish(ctx, location, src, off, size)
+	if _, broken := errors.AsType[*unreachable](err); broken && !resumed {
+		if kept := c.r.reg.SetReplicationUpload(ctx, c.to, c.repo.Name, src.Digest, location); kept != nil {
+			return kept
+		}
+	}
+	if err == nil && resumed {
+		return c.r.reg.SetReplicationUpload(ctx, c.to, c.repo.Name, src.Digest, "")
+	}
+	return err
 }
 
 // resume returns where the upload of a layer that broke off goes on; "" if
 // there is none.
 func (c *copier) resume(ctx context.Context, digest string, size int64) (location string, off int64, err error) {
-	if size <= chunk {
-		return "", 0, nil
-	}
 	location, err = c.r.reg.ReplicationUpload(ctx, c.to, c.repo.Name, digest)
 	if err != nil || location == "" {
 		return "", 0, err
@@ -148,6 +155,9 @@ func (c *copier) status(ctx context.Context, location string) (next string, off 
 // finish sends the rest of a layer in the request that ends its upload.
 func (c *copier) finish(ctx context.Context, location string, src *registry.LayerReader, off, size int64) error {
 	header := []string{"Content-Type", "application/octet-stream"}
+	if off > 0 && off < size {
+		header = append(header, "Content-Range", fmt.Sprintf("%d-%d", off, size-1))
+	}
 	a, err := c.do(ctx, http.MethodPut, withDigest(location, src.Digest), c.part(ctx, src, off, size-off), header...)
 	if err != nil {
 		return err

@@ -51,13 +51,7 @@ func newWorld(t testing.TB, options map[string]string, names ...string) *world {
 	t.Helper()
 	w := &world{t: t, regions: map[string]*region{}, partners: map[string]*ecr.Client{}}
 	for _, name := range names {
-		var secret [32]byte
-		rand.Read(secret[:])
-		r := &region{name: name, in: map[string]*link{}, opt: harness.Options{Binary: harness.Binary(t), Data: filepath.Join(t.TempDir(), name),
-			Env: []string{"ECRU_MASTER_KEY=" + base64.StdEncoding.EncodeToString(secret[:])}}}
-		key := harness.Command{Env: append(harness.Environ(), r.opt.Env...), Args: []string{r.opt.Binary, "replication", "key", "--data", r.opt.Data, "--region", name}}
-		r.key = strings.TrimSpace(key.Must(t))
-		w.regions[name] = r
+		r := w.add(name, harness.Binary(t))
 		for _, other := range names {
 			if other != name {
 				r.in[other] = newLink(t)
@@ -74,6 +68,46 @@ func newWorld(t testing.TB, options map[string]string, names ...string) *world {
 		}
 		w.start(r.name)
 	}
+	w.stopAtEnd()
+	return w
+}
+
+// newWorldIn starts regions in network namespaces of their own.
+func newWorldIn(t *testing.T, spaces map[string]*netns, names ...string) *world {
+	t.Helper()
+	w := &world{t: t, regions: map[string]*region{}}
+	dir := t.TempDir()
+	for _, name := range names {
+		w.add(name, spaces[name].binary(dir))
+	}
+	for _, r := range w.regions {
+		r.opt.Args = []string{"--region", r.name, "--metrics-listen", "auto", "--listen", "0.0.0.0:5000", "--external-url", "http://" + spaces[r.name].mgmt() + ":5000"}
+		for _, other := range w.regions {
+			if other != r {
+				r.opt.Args = append(r.opt.Args, "--replication-region", fmt.Sprintf("%s=http://%s:5000 key=%s", other.name, spaces[other.name].data(), other.key))
+			}
+		}
+		w.start(r.name)
+	}
+	w.stopAtEnd()
+	return w
+}
+
+// add makes a region with a key of its own.
+func (w *world) add(name, binary string) *region {
+	w.t.Helper()
+	var secret [32]byte
+	rand.Read(secret[:])
+	r := &region{name: name, in: map[string]*link{}, opt: harness.Options{Binary: binary, Data: filepath.Join(w.t.TempDir(), name),
+		Env: []string{"ECRU_MASTER_KEY=" + base64.StdEncoding.EncodeToString(secret[:])}}}
+	key := harness.Command{Env: append(harness.Environ(), r.opt.Env...), Args: []string{r.opt.Binary, "replication", "key", "--data", r.opt.Data, "--region", name}}
+	r.key = strings.TrimSpace(key.Must(w.t))
+	w.regions[name] = r
+	return r
+}
+
+func (w *world) stopAtEnd() {
+	t := w.t
 	t.Cleanup(func() {
 		for _, r := range w.regions {
 			if r.server.Running() {
@@ -86,7 +120,6 @@ func newWorld(t testing.TB, options map[string]string, names ...string) *world {
 			}
 		}
 	})
-	return w
 }
 
 // start starts a region's server, and leads the lines to it.

@@ -141,7 +141,7 @@ func chaos(t *testing.T, w *world, spaces map[string]*netns, names []string, p *
 			return true
 		}
 	}
-	kills := 0
+	kills, delayed := 0, true
 	for pause(400) {
 		name := names[rng.IntN(len(names))]
 		switch what := rng.IntN(5); {
@@ -156,14 +156,16 @@ func chaos(t *testing.T, w *world, spaces map[string]*netns, names []string, p *
 			pause(1500)
 			spaces[name].cut(false)
 		default:
-			if !spaces[name].delay(5 + rng.IntN(40)) {
-				t.Log("this kernel has no netem: nothing is delayed")
+			if delayed = spaces[name].delay(5 + rng.IntN(40)); delayed {
+				pause(1000)
+				spaces[name].delay(0)
 			}
-			pause(1000)
-			spaces[name].delay(0)
 		}
 	}
 	t.Logf("%d servers were killed", kills)
+	if !delayed {
+		t.Log("this kernel has no netem: nothing was delayed but in TestDownAndSlow")
+	}
 }
 
 // checkBytes pulls every image of every region, which checks its digests.

@@ -15,8 +15,8 @@ import (
 const maxModel = 8 << 20
 
 // A Model is the public API model of one service, reduced to operations and
-// shapes. It does not change after Load and may be used concurrently; Bind is
-// the exception.
+// shapes. It does not change after Load and may be used concurrently; Bind, Omit
+// and Extend are the exceptions.
 type Model struct {
 	meta   meta
 	ops    map[string]modelOp
@@ -38,6 +38,10 @@ type modelOp struct {
 	Out  string   `json:"out"`
 	Errs []string `json:"err"`
 	Wrap string   `json:"wrap"` // the element that holds the output in XML
+
+	// Of operations that Extend adds.
+	Doc  string `json:"doc"`
+	List string `json:"list"` // the member of the output that is paged by nextToken and maxResults
 }
 
 type shape struct {
@@ -59,6 +63,8 @@ type shape struct {
 
 	Exception bool      `json:"exception"`
 	Error     errorInfo `json:"error"` // of an exception
+
+	Doc string `json:"doc"` // of shapes that Extend adds
 }
 
 type errorInfo struct {
@@ -69,6 +75,7 @@ type errorInfo struct {
 type shapeRef struct {
 	Shape        string `json:"shape"`
 	LocationName string `json:"locationName"`
+	Doc          string `json:"doc"`
 }
 
 // wireName is the member's name in a request: its locationName, else its own.
@@ -95,12 +102,15 @@ func Load(gz []byte) (*Model, error) {
 	return parseModel(doc)
 }
 
+// A document is a model as it is kept.
+type document struct {
+	Meta   meta               `json:"meta"`
+	Ops    map[string]modelOp `json:"ops"`
+	Shapes map[string]*shape  `json:"shapes"`
+}
+
 func parseModel(doc []byte) (*Model, error) {
-	var in struct {
-		Meta   meta               `json:"meta"`
-		Ops    map[string]modelOp `json:"ops"`
-		Shapes map[string]*shape  `json:"shapes"`
-	}
+	var in document
 	if err := json.Unmarshal(doc, &in); err != nil {
 		return nil, fmt.Errorf("API model: %w", err)
 	}
@@ -178,3 +188,6 @@ func (m *Model) Exceptions() []string {
 
 // Errors returns the exceptions that the model lists for an operation.
 func (m *Model) Errors(operation string) []string { return slices.Clone(m.ops[operation].Errs) }
+
+// Doc returns what an operation that Extend added does, or "".
+func (m *Model) Doc(operation string) string { return m.ops[operation].Doc }

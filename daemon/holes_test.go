@@ -41,6 +41,7 @@ var holeJSON = map[string]any{
 	"principalArn": "arn:aws:iam::" + mine + ":user/x", "subjectId": map[string]string{"imageDigest": digest},
 	"replicationConfiguration": map[string]any{"rules": []any{}}, "destination": map[string]string{"region": "eu-west-1", "registryId": mine},
 	"replicationBackfillId": "4f6a3c1e-0000-4000-8000-000000000000",
+	"source":                "cluster", "images": []any{map[string]string{"imageDigest": digest}},
 }
 
 const holeManifest = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
@@ -74,6 +75,7 @@ var local = []string{
 	"GetAuthorizationToken", "DescribeRegistry", "PutReplicationConfiguration", "GetAccountSetting", "PutAccountSetting", "PutRegistryPolicy", "GetRegistryPolicy", "DeleteRegistryPolicy",
 	"CreateRepositoryCreationTemplate", "UpdateRepositoryCreationTemplate", "DeleteRepositoryCreationTemplate", "DescribeRepositoryCreationTemplates",
 	"RegisterPullTimeUpdateExclusion", "DeregisterPullTimeUpdateExclusion", "ListPullTimeUpdateExclusions",
+	"PutImagesInUse", "ListImagesInUse",
 }
 
 // A holes is a server with two users, one in each account.

@@ -1,6 +1,9 @@
 package iam
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Access levels of actions (Service Authorization Reference, "Access levels in
 // policy summaries").
@@ -19,12 +22,28 @@ type Action struct {
 	Repository bool // it takes the resource type repository; else it takes * alone
 }
 
-// Actions returns the actions of Amazon ECR, sorted by name (Service
-// Authorization Reference, "Actions, resources, and condition keys for Amazon
-// Elastic Container Registry"). ListImageReferrers is none of them: it asks for
-// BatchGetImage; the backfills' are taken to be named after their operations,
-// which are newer. The slice is the caller's.
+// Actions returns the actions of Amazon ECR and of Ecru's own operations beside
+// them, sorted by name. The slice is the caller's.
 func Actions() []Action {
+	all := append(ecrActions(), Extensions()...)
+	slices.SortFunc(all, func(a, b Action) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Extensions returns the actions that Ecru has and ECR has not, sorted by name.
+func Extensions() []Action {
+	return []Action{
+		{"ecr:GetLifecycleGuards", LevelRead, true},
+		{"ecr:ListImagesInUse", LevelList, false},
+		{"ecr:PutImagesInUse", LevelWrite, false},
+	}
+}
+
+// ecrActions are those of ECR (Service Authorization Reference, "Actions,
+// resources, and condition keys for Amazon Elastic Container Registry").
+// ListImageReferrers is none of them: it asks for BatchGetImage. Those of
+// backfills are taken to be named after their operations, which are newer.
+func ecrActions() []Action {
 	return []Action{
 		{"ecr:BatchCheckLayerAvailability", LevelRead, true},
 		{"ecr:BatchDeleteImage", LevelWrite, true},

@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -36,11 +37,44 @@ func TestActionsAreTheModels(t *testing.T) {
 	}
 	slices.Sort(want)
 	var got []string
-	for _, a := range Actions() {
+	for _, a := range ecrActions() {
 		got = append(got, a.Name)
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("actions\n%q\nwant, sorted,\n%q", got, want)
+	}
+}
+
+// Every operation of Ecru's own is an action, and the other way round.
+func TestExtensionsAreTheModels(t *testing.T) {
+	files, err := filepath.Glob("../awsapi/ecr/ecru/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	var want, got []string
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var model struct{ Ops map[string]struct{} }
+		if err := json.Unmarshal(text, &model); err != nil {
+			t.Fatal(name, err)
+		}
+		for op := range model.Ops {
+			want = append(want, "ecr:"+op)
+		}
+	}
+	slices.Sort(want)
+	for _, a := range Extensions() {
+		got = append(got, a.Name)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("actions\n%q\nwant, sorted,\n%q", got, want)
+	}
+	all := Actions()
+	if len(all) != len(ecrActions())+len(got) || !slices.IsSortedFunc(all, func(a, b Action) int { return strings.Compare(a.Name, b.Name) }) {
+		t.Errorf("%d actions in all, or not sorted", len(all))
 	}
 }
 

@@ -49,6 +49,7 @@ type Limits struct {
 	MinPartBytes        int64 // of ECR's UploadLayerPart, except the last part
 	Templates           int64
 	PullTimeExclusions  int64
+	ImagesInUse         int64 // reports in an account
 }
 
 // DefaultLimits are ECR's.
@@ -56,7 +57,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		Repositories: 100_000, ImagesPerRepository: 100_000, TagsPerImage: 1000,
 		LayerBytes: 52_000 << 20, InlineBytes: 16 << 10, LayerParts: 4200, MinPartBytes: 5 << 20,
-		Templates: 50, PullTimeExclusions: 100,
+		Templates: 50, PullTimeExclusions: 100, ImagesInUse: 50_000,
 	}
 }
 

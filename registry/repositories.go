@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ecruhq/ecru/ecr"
+	"github.com/ecruhq/ecru/lifecycle"
 	"github.com/ecruhq/ecru/meta"
 )
 
@@ -376,6 +377,9 @@ func mergeTags(old, tags []ecr.Tag) ([]ecr.Tag, error) {
 			return nil, ecr.Errorf(ecr.InvalidTagParameter, "Tag keys that begin with 'aws:' are reserved")
 		case seen[t.Key]:
 			return nil, ecr.Errorf(ecr.InvalidTagParameter, "Tag key '%s' is given more than once", t.Key)
+		}
+		if _, err := lifecycle.ParseGuards(map[string]string{t.Key: t.Value}); err != nil {
+			return nil, ecr.Errorf(ecr.InvalidTagParameter, "Invalid tag: %v", err)
 		}
 		seen[t.Key] = true
 		if i := slices.IndexFunc(merged, func(o ecr.Tag) bool { return o.Key == t.Key }); i >= 0 {

@@ -106,12 +106,18 @@ type Layer struct {
 	Bytes    int64    // of the archive, inflated
 }
 
+// The constants of FNV-1a.
+const (
+	hashOffset = 14695981039346656037
+	hashPrime  = 1099511628211
+)
+
 // PathHash is the 64-bit FNV-1a hash of a path in the form of File.Path.
 func PathHash(path string) uint64 {
-	h := uint64(14695981039346656037)
+	h := uint64(hashOffset)
 	for i := 0; i < len(path); i++ {
 		h ^= uint64(path[i])
-		h *= 1099511628211
+		h *= hashPrime
 	}
 	return h
 }

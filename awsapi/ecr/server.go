@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/ecruhq/ecru/awsapi/rpc"
@@ -49,10 +50,17 @@ func New(reg *registry.Registry, id *identity.Identity, externalURL string, log 
 	if err != nil {
 		return nil, fmt.Errorf("ecrapi: %w", err)
 	}
+	own, err := extensionDocs()
+	if err != nil {
+		return nil, fmt.Errorf("ecrapi: %w", err)
+	}
+	if _, err := model.Extend(own...); err != nil {
+		return nil, fmt.Errorf("ecrapi: %w", err)
+	}
 	if got := model.TargetPrefix(); got != TargetPrefix {
 		return nil, fmt.Errorf("ecrapi: the API model is of %s", got)
 	}
-	s.Server, err = rpc.New(rpc.Service{Source: Source, Model: model, Exceptions: &exceptions, Unknown: unknown, Deny: id.EncodeDenial, Log: log}, s.call, s.handlers())
+	s.Server, err = rpc.New(rpc.Service{Source: Source, Model: model, Exceptions: &exceptions, Unknown: unknown, Deny: id.EncodeDenial, Log: log}, s.call, slices.Concat(s.handlers(), s.extensions()))
 	return s, err
 }
 
@@ -66,6 +74,8 @@ func MaxBody(action string) int64 {
 		return 20<<20*4/3 + others // base64
 	case "PutImage":
 		return 6*4<<20 + others // every character escaped
+	case "PutImagesInUse":
+		return 4 << 20 // of what its model allows more is absurd
 	}
 	return others
 }

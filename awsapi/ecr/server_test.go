@@ -24,7 +24,9 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/ecruhq/ecru/advisor"
+	"github.com/ecruhq/ecru/awsapi/ecr/ext"
 	"github.com/ecruhq/ecru/awsapi/rpc"
+	"github.com/ecruhq/ecru/awswire"
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/iam"
 )
@@ -221,8 +223,21 @@ func TestEveryOperation(t *testing.T) {
 			t.Errorf("%s: served %v, missing %v", name, served, missing)
 		}
 	}
-	if got := len(s.Operations()) + len(notBuilt); got != len(all) {
+	own := ext.Operations()
+	if got := len(s.Operations()) + len(notBuilt) - len(own); got != len(all) {
 		t.Errorf("%d operations in the tables, %d in the SDK", got, len(all))
+	}
+	for _, op := range own {
+		if !s.Serves(op.Name) || slices.Contains(all, op.Name) {
+			t.Errorf("%s is not served, or is an operation of ECR", op.Name)
+		}
+	}
+	if docs, err := extensionDocs(); err != nil || len(docs) == 0 {
+		t.Errorf("%d documents of operations of our own: %v", len(docs), err)
+	} else if model, err := awswire.Load(modelGz); err != nil {
+		t.Error(err)
+	} else if names, err := model.Extend(docs...); err != nil || len(names) != len(own) {
+		t.Errorf("the model has %q, ext has %d operations: %v", names, len(own), err)
 	}
 }
 
@@ -281,16 +296,42 @@ the service ` + "`ecr`" + `. Of ECR's %d operations this version serves %d.
 |---|---|
 `
 
+const ownHead = `
+## Operations of Ecru's own
+
+On the same endpoint, with the same protocol and the same signatures, Ecru has
+operations that ECR has not. Their actions in policies are ` + "`ecr:`" + ` and the
+operation's name. The AWS CLI and boto3 learn them by
+
+    eval "$(ecru env --botocore ~/.ecru/models)"
+
+which writes their model into that folder and has AWS_DATA_PATH name it. AWS
+answers UnknownOperationException to them.
+
+| operation | what it does |
+|---|---|
+`
+
 func apiTable(s *Server) []byte {
+	var own []string
+	for _, op := range ext.Operations() {
+		own = append(own, op.Name)
+	}
+	slices.Sort(own)
 	names := slices.Sorted(slices.Values(append(s.Operations(), notBuilt[:]...)))
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(own, name) })
 	var b bytes.Buffer
-	fmt.Fprintf(&b, apiHead, len(names), len(s.Operations()))
+	fmt.Fprintf(&b, apiHead, len(names), len(s.Operations())-len(own))
 	for _, name := range names {
 		state := "not built yet"
 		if s.Serves(name) {
 			state = "served"
 		}
 		fmt.Fprintf(&b, "| %s | %s |\n", name, state)
+	}
+	b.WriteString(ownHead)
+	for _, name := range own {
+		fmt.Fprintf(&b, "| %s | %s |\n", name, s.Model.Doc(name))
 	}
 	return b.Bytes()
 }

@@ -3,6 +3,7 @@ package rpc
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"time"
 	"unicode"
@@ -20,13 +21,16 @@ var secrets = map[string]bool{
 	"SecretAccessKey": true, "PrivateKey": true, "EncodedMessage": true,
 }
 
-// maxText bounds a text in a record, in bytes.
-const maxText = 4096
+// Bounds of a record.
+const (
+	maxText  = 4096 // of a text, in bytes
+	maxItems = 100  // of a list; ECR's own are not longer
+)
 
 // describe notes the input of a call as a record has it: a JSON object with
 // the members' names in lowerCamelCase, without what is absent, without blobs
-// and secrets (CloudTrail user guide, "CloudTrail record contents",
-// requestParameters).
+// and secrets, and of a long list the beginning and how many items are omitted
+// (CloudTrail user guide, "CloudTrail record contents", requestParameters).
 func describe(call *ecr.Call, in any) {
 	if call == nil {
 		return
@@ -68,6 +72,11 @@ func appendStruct(b *bytes.Buffer, v reflect.Value) {
 		b.WriteByte(':')
 		if secrets[field.Name] {
 			appendJSON(b, hidden)
+			continue
+		}
+		if f.Kind() == reflect.Slice && f.Len() > maxItems {
+			appendValue(b, f.Slice(0, maxItems))
+			fmt.Fprintf(b, `,"%sOmitted":%d`, string(unicode.ToLower(r))+field.Name[n:], f.Len()-maxItems)
 			continue
 		}
 		appendValue(b, f)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,7 @@ func TestDescribe(t *testing.T) {
 		{"lists of structures", &sts.AssumeRoleInput{RoleArn: aws.String("r"), Tags: []ststypes.Tag{{Key: aws.String("k"), Value: aws.String("v")}, {Key: aws.String("l")}}, PolicyArns: []ststypes.PolicyDescriptorType{}},
 			`{"roleArn":"r","policyArns":[],"tags":[{"key":"k","value":"v"},{"key":"l"}]}`},
 		{"lists of texts", &iam.UntagUserInput{TagKeys: []string{"a", `"<&>`}}, `{"tagKeys":["a","\"\u003c\u0026\u003e"]}`},
+		{"long lists", &iam.UntagUserInput{TagKeys: slices.Repeat([]string{"a"}, 103)}, `{"tagKeys":["a"` + strings.Repeat(`,"a"`, 99) + `],"tagKeysOmitted":3}`},
 		{"numbers and booleans", &iam.ListPoliciesInput{MaxItems: aws.Int32(5), OnlyAttached: true, Scope: iamtypes.PolicyScopeTypeLocal}, `{"maxItems":5,"onlyAttached":true,"scope":"Local"}`},
 		{"nested structures", &ecr.PutImageScanningConfigurationInput{ImageScanningConfiguration: &ecrtypes.ImageScanningConfiguration{}}, `{"imageScanningConfiguration":{"scanOnPush":false}}`},
 		{"times", &cloudtrail.LookupEventsInput{StartTime: &noon}, `{"startTime":"2026-11-24T12:00:00Z"}`},

@@ -10,28 +10,39 @@ import (
 
 	"github.com/spf13/cobra"
 
+	ecrapi "github.com/ecruhq/ecru/awsapi/ecr"
 	"github.com/ecruhq/ecru/daemon"
 )
 
 func newEnv() *cobra.Command {
-	var data, region, shell string
+	var data, region, shell, models string
 	cmd := &cobra.Command{
 		Use:   "env",
 		Short: "Print the environment that points AWS tools at this server",
 		Long: "Print the environment that points AWS tools at the server of a data folder, with its root access key:\n" +
-			"the one in the folder, or that of ECRU_ROOT_ACCESS_KEY_ID and ECRU_ROOT_SECRET_ACCESS_KEY.",
-		Example: "  eval \"$(ecru env)\"\n  ecru env --shell fish | source",
+			"the one in the folder, or that of ECRU_ROOT_ACCESS_KEY_ID and ECRU_ROOT_SECRET_ACCESS_KEY.\n\n" +
+			"With --botocore it writes the model of the operations that Ecru adds to ECR's API into a folder, where the AWS\n" +
+			"CLI and boto3 find it by AWS_DATA_PATH, so that aws ecr list-images-in-use works like ECR's own.",
+		Example: "  eval \"$(ecru env)\"\n  ecru env --shell fish | source\n  eval \"$(ecru env --botocore ~/.ecru/models)\"",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			vars, err := environment(data, region)
 			if err != nil {
 				return err
 			}
+			if models != "" {
+				path, err := writeModels(models)
+				if err != nil {
+					return err
+				}
+				vars = append(vars, [2]string{"AWS_DATA_PATH", path})
+			}
 			return printVars(cmd, shell, vars)
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", envOr("ECRU_DATA", "./ecru-data"), "data folder of the server")
 	cmd.Flags().StringVar(&region, "region", "", "region, if not the server's")
+	cmd.Flags().StringVar(&models, "botocore", "", "folder to write the models of Ecru's own operations into, for the AWS CLI and boto3")
 	cmd.Flags().StringVar(&shell, "shell", "posix", "posix or fish")
 	return cmd
 }
@@ -64,6 +75,38 @@ func environment(data, region string) ([][2]string, error) {
 		vars = append(vars, [2]string{"AWS_CA_BUNDLE", ca})
 	}
 	return vars, nil
+}
+
+// writeModels writes the models of Ecru's own operations into a folder in the
+// layout of botocore's loader, and returns the AWS_DATA_PATH that has it first.
+func writeModels(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsRune(dir, os.PathListSeparator) {
+		return "", fmt.Errorf("--botocore %q: AWS_DATA_PATH cannot name a folder with %q in it", dir, os.PathListSeparator)
+	}
+	files, err := ecrapi.Extras()
+	if err != nil {
+		return "", err
+	}
+	folder := filepath.Join(dir, "ecr", "2015-09-21")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return "", err
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), text, 0o644); err != nil {
+			return "", err
+		}
+	}
+	path := []string{dir}
+	for _, p := range filepath.SplitList(os.Getenv("AWS_DATA_PATH")) {
+		if p != "" && p != dir {
+			path = append(path, p)
+		}
+	}
+	return strings.Join(path, string(os.PathListSeparator)), nil
 }
 
 func envOr(name, otherwise string) string {

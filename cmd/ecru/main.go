@@ -58,6 +58,13 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(), newUser(), newAudit(), newAccess(), newReplication(), newFsck(), newVersion(), newConfig())
+	root.AddCommand(
+		newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(),
+		newUser(), newAccess(), newAudit(),
+		newInUse(),
+		newReplication(),
+		newExtractLayer(),
+		newFsck(), newVersion(), newConfig(),
+	)
 	return root
 }

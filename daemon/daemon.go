@@ -102,7 +102,7 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (_ 
 	if err := s.ensureRoot(ctx, out); err != nil {
 		return nil, err
 	}
-	return s, s.wire()
+	return s, s.wire(ctx)
 }
 
 func (s *Server) listenMetrics(ctx context.Context) error {
@@ -161,7 +161,7 @@ func (s *Server) checkCredentials() error {
 	return nil
 }
 
-func (s *Server) wire() (err error) {
+func (s *Server) wire(ctx context.Context) (err error) {
 	proxies, err := s.cfg.proxies()
 	if err != nil {
 		return err
@@ -183,7 +183,7 @@ func (s *Server) wire() (err error) {
 	}
 	s.handler = h
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
-	targets, err := s.replicationTargets()
+	targets, err := s.replicationTargets(ctx)
 	if err != nil {
 		return err
 	}

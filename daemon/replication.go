@@ -21,7 +21,7 @@ import (
 
 // replicationUsage describes the setting replication-region, of which
 // docs/replication.md has all.
-const replicationUsage = `regions that this one replicates with, each as "REGION=URL option=value ..."; options: key, accounts, ca, cert, cert-key, workers, bandwidth, window, tags, deletes, user, password-file`
+const replicationUsage = `regions that this one replicates with, each as "REGION=URL option=value ..."; options: key, accounts, ca, cert, cert-key, workers, bandwidth, window, tags, deletes, login, profile, user, password-file`
 
 // A peer is an entry of replication-region.
 type peer struct {
@@ -30,6 +30,8 @@ type peer struct {
 
 	ca, cert, certKey  string
 	user, passwordFile string
+	aws                bool // credentials as the AWS SDK finds them
+	profile            string
 }
 
 // peers reads the setting replication-region.
@@ -68,9 +70,13 @@ func parsePeer(entry string) (*peer, error) {
 		return nil, fmt.Errorf("%q is not REGION=URL, such as eu-west-1=https://ecr.eu.example.com", fields[0])
 	}
 	p := &peer{region: identity.Region{Name: name}, target: replicate.Target{Region: name, URL: where}}
+	if where == "aws" {
+		p.aws, p.target.URL = true, "https://{account}.dkr.ecr."+name+".amazonaws.com"
+		where = p.target.URL
+	}
 	u, err := url.Parse(strings.ReplaceAll(where, "{account}", "123456789012"))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return nil, fmt.Errorf("%s: %q is not the URL of a host, such as https://ecr.eu.example.com", name, where)
+		return nil, fmt.Errorf("%s: %q is not the URL of a host, such as https://ecr.eu.example.com, and not aws", name, where)
 	}
 	for _, option := range fields[1:] {
 		key, value, _ := strings.Cut(option, "=")
@@ -83,6 +89,9 @@ func parsePeer(entry string) (*peer, error) {
 	}
 	if (p.user == "") != (p.passwordFile == "") {
 		return nil, fmt.Errorf("%s: user and password-file go together", name)
+	}
+	if p.aws && p.user != "" || p.profile != "" && !p.aws {
+		return nil, fmt.Errorf("%s: login=aws goes with profile, and without user", name)
 	}
 	p.target.Plain = p.user != ""
 	return p, nil
@@ -115,6 +124,13 @@ func (p *peer) set(key, value string) (err error) {
 		p.certKey = value
 	case "user":
 		p.user = value
+	case "login":
+		if value != "aws" {
+			return fmt.Errorf("%q is not aws", value)
+		}
+		p.aws = true
+	case "profile":
+		p.profile = value
 	case "password-file":
 		p.passwordFile = value
 	case "workers":
@@ -141,7 +157,7 @@ func (p *peer) set(key, value string) (err error) {
 		}
 		p.target.Deletes = value != "false"
 	default:
-		return errors.New("there is no such option; there are key, accounts, ca, cert, cert-key, workers, bandwidth, window, tags, deletes, user, password-file")
+		return errors.New("there is no such option; there are key, accounts, ca, cert, cert-key, workers, bandwidth, window, tags, deletes, login, profile, user, password-file")
 	}
 	return nil
 }
@@ -187,7 +203,7 @@ func (p *peer) tls() (*tls.Config, error) {
 }
 
 // replicationTargets returns how every region is reached, this one included.
-func (s *Server) replicationTargets() ([]replicate.Target, error) {
+func (s *Server) replicationTargets(ctx context.Context) ([]replicate.Target, error) {
 	peers, err := s.cfg.peers()
 	if err != nil {
 		return nil, err
@@ -201,8 +217,15 @@ func (s *Server) replicationTargets() ([]replicate.Target, error) {
 		t := p.target
 		t.Client = replicate.NewClient(trust, nil)
 		t.Login = s.regionLogin
-		if p.user != "" {
+		switch {
+		case p.user != "":
 			t.Login = p.basic
+		case p.aws:
+			region, err := newAWSRegion(ctx, t.Region, p.profile)
+			if err != nil {
+				return nil, fmt.Errorf("replication-region: %s: %w", t.Region, err)
+			}
+			t.Login, t.Create = region.login, region.create
 		}
 		if t.Region != s.cfg.Region {
 			out = append(out, t)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aws/smithy-go"
+
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/registry"
 )
@@ -76,7 +78,7 @@ func (c *copier) upload(ctx context.Context, src *registry.LayerReader) error {
 	size := src.Size
 	blobs := "/v2/" + c.repo.Name + "/blobs/uploads/"
 	if size <= small {
-		a, err := c.want(ctx, []int{http.StatusCreated, http.StatusAccepted}, http.MethodPost, blobs+"?digest="+url.QueryEscape(src.Digest),
+		a, err := c.begin(ctx, blobs+"?digest="+url.QueryEscape(src.Digest),
 			c.part(ctx, src, 0, size), "Content-Type", "application/octet-stream")
 		if err != nil {
 			return err
@@ -97,7 +99,7 @@ func (c *copier) upload(ctx context.Context, src *registry.LayerReader) error {
 	}
 	resumed := location != ""
 	if !resumed {
-		a, err := c.want(ctx, []int{http.StatusCreated, http.StatusAccepted}, http.MethodPost, blobs+"?mount="+url.QueryEscape(src.Digest), payloadBody(nil))
+		a, err := c.begin(ctx, blobs+"?mount="+url.QueryEscape(src.Digest), payloadBody(nil))
 		if err != nil || a.status == http.StatusCreated {
 			return err
 		}
@@ -118,6 +120,26 @@ func (c *copier) upload(ctx context.Context, src *registry.LayerReader) error {
 		return c.r.reg.SetReplicationUpload(ctx, c.to, c.repo.Name, src.Digest, "")
 	}
 	return err
+}
+
+// begin starts an upload, or does all of it, and makes the repository first
+// where the destination makes none of its own.
+func (c *copier) begin(ctx context.Context, ref string, b *body, header ...string) (*answer, error) {
+	post := func() (*answer, error) {
+		return c.want(ctx, []int{http.StatusCreated, http.StatusAccepted}, http.MethodPost, ref, b, header...)
+	}
+	a, err := post()
+	no, refused := errors.AsType[*refusal](err)
+	if !refused || no.Code != "RepositoryNotFound" || c.t.Create == nil {
+		return a, err
+	}
+	if err := c.t.Create(ctx, c.to, c.repo.Name); err != nil {
+		if api, ok := errors.AsType[smithy.APIError](err); ok {
+			return nil, &refusal{Code: api.ErrorCode(), Message: "the repository cannot be made: " + api.ErrorMessage()}
+		}
+		return nil, &unreachable{err: err}
+	}
+	return post()
 }
 
 // resume returns where the upload of a layer that broke off goes on; "" if
@@ -143,13 +165,18 @@ func (c *copier) status(ctx context.Context, location string) (next string, off 
 	if next, err = a.location(); err != nil {
 		next = location
 	}
-	// 0-0 is one byte or none (OCI Distribution 1.1 has no form for none).
+	return next, received(a), nil
+}
+
+// received is how many bytes of an upload an answer says have come. 0-0 is one
+// byte or none (OCI Distribution 1.1 has no form for none), and taken for none.
+func received(a *answer) int64 {
 	_, last, ok := strings.Cut(a.header.Get("Range"), "-")
 	n, err := strconv.ParseInt(last, 10, 64)
-	if !ok || err != nil || n <= 0 {
-		return next, 0, nil
+	if !ok || err != nil || n <= 0 || n >= 1<<62 {
+		return 0
 	}
-	return next, n + 1, nil
+	return n + 1
 }
 
 // finish sends the rest of a layer in the request that ends its upload.

@@ -194,7 +194,7 @@ func (c *copier) finish(ctx context.Context, location string, src *registry.Laye
 		c.r.metrics.sent(c.to, size-off)
 		return nil
 	case http.StatusNotFound, http.StatusRequestedRangeNotSatisfiable:
-		return fmt.Errorf("%w: %w", errLost, a.refusal())
+		return fmt.Errorf("%w: %v", errLost, a.refusal())
 	}
 	return a.refusal()
 }
@@ -214,7 +214,7 @@ func (c *copier) chunks(ctx context.Context, location string, src *registry.Laye
 		switch a.status {
 		case http.StatusAccepted, http.StatusCreated, http.StatusNoContent:
 		default:
-			return fmt.Errorf("%w: %w", errLost, a.refusal())
+			return fmt.Errorf("%w: %v", errLost, a.refusal())
 		}
 		if location, err = a.location(); err != nil {
 			return err

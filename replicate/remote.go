@@ -98,7 +98,7 @@ func (d *remote) do(ctx context.Context, method, ref string, b *body, header ...
 			refused = password
 			continue
 		}
-		fail := func() error { return fmt.Errorf("%s %s: %w", method, a.url.Path, a.refusal()) }
+		fail := func() error { return fmt.Errorf("%s %s: %v", method, a.url.Path, a.refusal()) } // no refusal: it may change
 		switch {
 		case a.status == http.StatusUnauthorized:
 			return nil, &unreachable{err: fail(), what: "Unauthorized"}
@@ -172,7 +172,9 @@ func (a *answer) refusal() *refusal {
 	}
 	if json.Unmarshal(a.body, &parsed) == nil && len(parsed.Errors) > 0 {
 		e.Code, e.Message = parsed.Errors[0].Code, parsed.Errors[0].Message
-	} else if a.status == http.StatusForbidden && len(a.body) == 0 { // of a HEAD
+	} else if a.status == http.StatusUnauthorized && len(a.body) == 0 { // of a HEAD, as the next
+		e.Code, e.Message = "UNAUTHORIZED", "the destination does not accept the credentials: a region of Ecru must have this one in its setting replication-region, with its key"
+	} else if a.status == http.StatusForbidden && len(a.body) == 0 {
 		e.Code, e.Message = "DENIED", "the destination does not allow the replication: see its registry policy"
 	} else {
 		e.Message = strings.TrimSpace(string(a.body[:min(len(a.body), 300)]))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"sync"
 	"testing"
@@ -165,6 +166,34 @@ func TestBase(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			if u, host := newTarget(tt.t, time.Now).base(to); u != tt.url || host != tt.host {
 				t.Errorf("%s, %s", u, host)
+			}
+		})
+	}
+}
+
+// TestAnswers: what is tried again, and what keeps a whole destination back.
+func TestAnswers(t *testing.T) {
+	tests := []struct {
+		status       int
+		again, alone bool // tried again; for one image alone
+	}{
+		{200, false, false}, {404, false, false}, {400, false, false}, {403, false, false}, {413, false, false},
+		{401, true, false}, {429, true, false}, {502, true, false}, {503, true, false}, {504, true, false},
+		{500, true, true}, {507, true, true}, {408, true, true},
+	}
+	for _, tt := range tests {
+		t.Run(http.StatusText(tt.status), func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(tt.status) }))
+			defer srv.Close()
+			login := func(context.Context, string, ecr.Destination) (string, string, time.Time, error) {
+				return "u", "p", time.Now().Add(time.Hour), nil
+			}
+			d := &remote{t: newTarget(Target{URL: srv.URL, Client: NewClient(nil, nil), Login: login}, time.Now), now: time.Now}
+			_, err := d.want(t.Context(), []int{200}, http.MethodHead, "/v2/", nil)
+			down, again := errors.AsType[*unreachable](err)
+			_, refused := errors.AsType[*refusal](err)
+			if again != tt.again || again && down.one != tt.alone || refused == again && tt.status != 200 {
+				t.Errorf("%d: %v (%T)", tt.status, err, err)
 			}
 		})
 	}

@@ -26,14 +26,19 @@ func (r *Replicator) backfill(ctx context.Context, j meta.Job) error {
 		return err
 	}
 	t := r.targets[b.To.Region]
-	if t == nil {
+	if t == nil && b.Status != ecr.BackfillStopping {
 		return fmt.Errorf("region %s is not in the setting replication-region any more", b.To.Region)
 	}
 	for {
+		if b.Status == ecr.BackfillStopping { // nothing is under way
+			_, _, err := r.reg.NextBackfillItems(ctx, account, id, 0)
+			return err
+		}
 		if wait := t.closed(r.now()); wait > 0 {
 			return job.Later(min(wait, mostPause)) // so that a stop is seen
 		}
-		b, items, err := r.reg.NextBackfillItems(ctx, account, id, 4*t.Workers)
+		var items []ecr.BackfillItem
+		b, items, err = r.reg.NextBackfillItems(ctx, account, id, 4*t.Workers)
 		if err != nil || len(items) == 0 {
 			return err
 		}

@@ -64,8 +64,8 @@ func (r *Replicator) handle(ctx context.Context, t *target, j meta.Job) error {
 		return err
 	}
 	c := r.copier(t, id, to)
-	if err := r.sendPending(ctx, c, pending); err != nil {
-		return r.postpone(ctx, t, pending, err)
+	if rest, err := r.sendPending(ctx, c, pending); err != nil {
+		return r.postpone(ctx, t, rest, err)
 	}
 	if len(pending) == jobBatch {
 		return job.Later(0)
@@ -79,14 +79,15 @@ func (r *Replicator) handle(ctx context.Context, t *target, j meta.Job) error {
 }
 
 // sendPending copies images that wait under one tag, or one by its digest, and
-// records how each ended. An error means that the rest is to be tried again.
-func (r *Replicator) sendPending(ctx context.Context, c *copier, pending []ecr.Replication) error {
-	for _, rep := range pending {
+// records how each ended. An error means that the rest, which it returns, is to
+// be tried again.
+func (r *Replicator) sendPending(ctx context.Context, c *copier, pending []ecr.Replication) (rest []ecr.Replication, err error) {
+	for n, rep := range pending {
 		if err := r.record(ctx, rep, c.send(ctx, rep.Image)); err != nil {
-			return err
+			return pending[n:], err
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // record writes how an attempt ended, unless that is an error to be tried

@@ -30,6 +30,7 @@ type Replicator struct {
 	log     *slog.Logger
 	now     func() time.Time
 	targets map[string]*target
+	deletes bool  // some target takes deletions
 	tags    locks // by destination, repository and tag
 	images  locks // by destination, repository and digest
 	layers  locks // by destination and digest
@@ -52,6 +53,7 @@ func New(db *meta.DB, reg *registry.Registry, c Config) *Replicator {
 	}
 	for _, t := range c.Targets {
 		r.targets[t.Region] = newTarget(t, c.Now)
+		r.deletes = r.deletes || t.Deletes
 	}
 	return r
 }
@@ -100,6 +102,9 @@ func (r *Replicator) follow(tx *meta.Tx, events []ecr.Event) error {
 // followDeletions enqueues what is gone for destinations that take deletions.
 func (r *Replicator) followDeletions(tx *meta.Tx, events []ecr.Event) error {
 	now := r.now()
+	if !r.deletes {
+		return nil
+	}
 	for _, e := range events {
 		if e.Type != ecr.ImageDeleted && e.Type != ecr.ImageUntagged {
 			continue

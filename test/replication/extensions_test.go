@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -73,8 +74,67 @@ func TestDownAndSlow(t *testing.T) {
 		!strings.Contains(m, "ecru_replication_lag_seconds{") || !strings.Contains(m, `ecru_replication_sent_bytes_total{region="ap-southeast-1"`) {
 		t.Error("/metrics does not tell of replication")
 	}
+	w.stoppedWhileDown()
+	bad := w.poison()
 	down.set(func() { down.cut = false })
 	w.same(virginia, ireland, "app")
+	if s := w.replicated(virginia, "poison", digest(bad)); s[ireland] != types.ReplicationStatusFailed || s[singapore] != types.ReplicationStatusComplete {
+		t.Errorf("an image whose bytes are gone: %v", s)
+	}
+	if out := w.ecru(virginia, "replication", "status").Fails(t); !strings.Contains(out, "are gone here") {
+		t.Errorf("status: %s", out)
+	}
+}
+
+// stoppedWhileDown: a backfill to a destination that is away can be stopped.
+func (w *world) stoppedWhileDown() {
+	w.t.Helper()
+	ctx, api := w.t.Context(), w.api(virginia)
+	b, err := api.StartReplicationBackfill(ctx, &ecr.StartReplicationBackfillInput{Destination: &types.ReplicationDestination{Region: aws.String(ireland), RegistryId: aws.String(harness.Account)}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	stopped := false
+	w.eventually(func(ctx context.Context) string {
+		now, err := api.DescribeReplicationBackfillResults(ctx, &ecr.DescribeReplicationBackfillResultsInput{ReplicationBackfillId: b.ReplicationBackfillId})
+		if err != nil {
+			return err.Error()
+		}
+		if now.Status == types.ReplicationBackfillStatusInProgress && !stopped {
+			_, err := api.StopReplicationBackfill(ctx, &ecr.StopReplicationBackfillInput{ReplicationBackfillId: b.ReplicationBackfillId})
+			stopped = err == nil
+		}
+		if now.Status != types.ReplicationBackfillStatusStopped {
+			return "the backfill is " + string(now.Status)
+		}
+		return ""
+	})
+}
+
+// poison pushes an image and removes its bytes from the source's disk once the
+// destination that can be reached has them.
+func (w *world) poison() string {
+	w.t.Helper()
+	const size = 54_321
+	w.create(virginia, "poison")
+	pushed := must[string](w.t)(w.registry(virginia).PushImage(w.t.Context(), "poison", "v1", content(100), content(size)))
+	w.same(virginia, singapore, "poison")
+	removed := 0
+	err := filepath.WalkDir(filepath.Join(w.regions[virginia].opt.Data, "blobs"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Size() == size {
+			removed++
+			return os.Remove(path)
+		}
+		return err
+	})
+	if err != nil || removed != 1 {
+		w.t.Fatalf("%d objects removed, %v", removed, err)
+	}
+	return pushed
 }
 
 // metrics is what a region's /metrics shows.

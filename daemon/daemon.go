@@ -23,6 +23,7 @@ import (
 	iamapi "github.com/ecruhq/ecru/awsapi/iam"
 	stsapi "github.com/ecruhq/ecru/awsapi/sts"
 	"github.com/ecruhq/ecru/blob"
+	"github.com/ecruhq/ecru/expiry"
 	"github.com/ecruhq/ecru/gc"
 	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
@@ -32,6 +33,8 @@ import (
 const (
 	// orphanInterval is how often the store is walked for orphans.
 	orphanInterval = 7 * 24 * time.Hour
+	// lifecyclePoll is how often lifecycle policies that are due are looked for.
+	lifecyclePoll = 30 * time.Second
 	// certCheck is how often a certificate is looked at when nobody connects.
 	certCheck = 12 * time.Hour
 	// headerTimeout is the longest that a request's headers may take.
@@ -49,6 +52,7 @@ type Server struct {
 	metrics *metrics
 	gc      *gc.Collector
 	copies  *replicate.Replicator
+	expiry  *expiry.Worker
 	web     webIdentities
 
 	tls            *tls.Config
@@ -188,6 +192,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 		return err
 	}
 	s.copies = replicate.New(s.core.DB, s.core.Registry, replicate.Config{Targets: targets, Now: time.Now, Log: s.log, Metrics: s.metrics.registry})
+	s.expiry = expiry.New(s.core.Registry, min(lifecyclePoll, s.cfg.LifecycleInterval), s.log, s.metrics.registry)
 	return nil
 }
 
@@ -265,6 +270,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	defer stopWorkers()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.gc.Run(workers) })
+	wg.Go(func() { s.expiry.Run(workers) })
 	wg.Go(func() { s.core.Audit.Run(workers) })
 	wg.Go(func() { s.copies.Run(workers) })
 	if s.certificate != nil {

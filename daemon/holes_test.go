@@ -41,11 +41,14 @@ var holeJSON = map[string]any{
 	"principalArn": "arn:aws:iam::" + mine + ":user/x", "subjectId": map[string]string{"imageDigest": digest},
 	"replicationConfiguration": map[string]any{"rules": []any{}}, "destination": map[string]string{"region": "eu-west-1", "registryId": mine},
 	"replicationBackfillId": "4f6a3c1e-0000-4000-8000-000000000000",
-	"source":                "cluster", "images": []any{map[string]string{"imageDigest": digest}},
+	"lifecyclePolicyText":   holeLifecycle, "imageDigests": []string{digest},
+	"source": "cluster", "images": []any{map[string]string{"imageDigest": digest}},
 }
 
 const holeManifest = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
 	"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"` + digest + `","size":0},"layers":[]}`
+
+const holeLifecycle = `{"rules":[{"rulePriority":1,"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":5},"action":{"type":"expire"}}]}`
 
 const holePolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"ecr:ListImages"}]}`
 

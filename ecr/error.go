@@ -21,6 +21,8 @@ const (
 	RepositoryPolicyNotFound
 	RegistryPolicyNotFound
 	LifecyclePolicyNotFound
+	LifecyclePolicyPreviewNotFound
+	LifecyclePolicyPreviewInProgress
 	ImageNotFound
 	ImageAlreadyExists
 	ImageTagAlreadyExists

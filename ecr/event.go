@@ -15,16 +15,17 @@ const (
 	ImageDeleted      EventType = "ImageDeleted"
 	StorageArchived   EventType = "ImageArchived"
 	StorageRestored   EventType = "ImageRestored"
-	// ImageReplicated follows the event of a push that came from another
-	// registry, whose principal says which (see ReplicationSource).
-	ImageReplicated EventType = "ImageReplicated"
-	LayerPushed     EventType = "LayerPushed"
-	LayerMounted    EventType = "LayerMounted"
-	LayerUnlinked   EventType = "LayerUnlinked"
-	RegistryChanged EventType = "RegistryChanged"
-	IdentityChanged EventType = "IdentityChanged"
-	SessionStarted  EventType = "SessionStarted"
-	CallDenied      EventType = "CallDenied"
+	ImageReplicated   EventType = "ImageReplicated" // by another registry, which its principal tells; follows the event of the push
+	LayerPushed       EventType = "LayerPushed"
+	LayerMounted      EventType = "LayerMounted"
+	LayerUnlinked     EventType = "LayerUnlinked"
+	RegistryChanged   EventType = "RegistryChanged"
+	IdentityChanged   EventType = "IdentityChanged"
+	SessionStarted    EventType = "SessionStarted"
+	CallDenied        EventType = "CallDenied"
+
+	LifecyclePolicyExecuted  EventType = "LifecyclePolicyExecuted"
+	LifecyclePolicyPreviewed EventType = "LifecyclePolicyPreviewed"
 )
 
 // An Event is one entry of the event log. It is written in the transaction of
@@ -47,4 +48,17 @@ type Event struct {
 	// how many calls like this one it stands for (0 means one).
 	Caller Caller
 	Count  int
+	// Of an event that is being written and that no call made: what the audit
+	// trail tells of it; nil: nothing.
+	Service *ServiceEvent
+}
+
+// A ServiceEvent is something that the server did by itself, as the audit trail
+// tells of it (CloudTrail user guide, "Non-API events captured by CloudTrail").
+type ServiceEvent struct {
+	ID      string // unique
+	Source  string // ecr.amazonaws.com
+	Name    string // PolicyExecutionEvent
+	Region  string
+	Details []byte // JSON object, serviceEventDetails
 }

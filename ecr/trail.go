@@ -27,6 +27,7 @@ type TrailRecord struct {
 	ReadOnly            bool            `json:"readOnly"`
 	Resources           []TrailResource `json:"resources,omitempty"`
 	EventType           string          `json:"eventType"`
+	ServiceEventDetails json.RawMessage `json:"serviceEventDetails,omitempty"`
 	ManagementEvent     bool            `json:"managementEvent"`
 	RecipientAccountID  string          `json:"recipientAccountId"`
 	EventCategory       string          `json:"eventCategory"`
@@ -41,6 +42,7 @@ type TrailIdentity struct {
 	AccountID        string        `json:"accountId,omitempty"`
 	AccessKeyID      string        `json:"accessKeyId,omitempty"`
 	UserName         string        `json:"userName,omitempty"`
+	InvokedBy        string        `json:"invokedBy,omitempty"`
 	SessionContext   *TrailSession `json:"sessionContext,omitempty"`
 	IdentityProvider string        `json:"identityProvider,omitempty"`
 }
@@ -76,8 +78,12 @@ const (
 	trailVersion = "1.09"
 )
 
-// Trail returns the record of an event's call.
+// Trail returns the record of an event's call, or of one that has none but a
+// Service.
 func (e *Event) Trail() TrailRecord {
+	if e.Service != nil {
+		return e.serviceTrail()
+	}
 	c, call := &e.Caller, e.Caller.Call
 	r := TrailRecord{
 		EventVersion: trailVersion, UserIdentity: c.trail(), EventTime: e.At.UTC().Format(time.RFC3339),
@@ -105,6 +111,22 @@ func (e *Event) Trail() TrailRecord {
 		if e.Count > 1 {
 			r.AdditionalEventData.Calls = e.Count
 		}
+	}
+	return r
+}
+
+// serviceTrail returns the record of an event that no call made.
+func (e *Event) serviceTrail() TrailRecord {
+	const internal = "AWS Internal" // what CloudTrail says, and programs look for
+	s := e.Service
+	r := TrailRecord{
+		EventVersion: trailVersion, UserIdentity: TrailIdentity{AccountID: e.Repository.Account, InvokedBy: internal},
+		EventTime: e.At.UTC().Format(time.RFC3339), EventSource: s.Source, EventName: s.Name, AWSRegion: s.Region,
+		SourceIPAddress: internal, UserAgent: internal, EventID: s.ID, ReadOnly: true, EventType: "AwsServiceEvent",
+		ServiceEventDetails: s.Details, ManagementEvent: true, RecipientAccountID: e.Repository.Account, EventCategory: "Management",
+	}
+	if e.Repository.Name != "" {
+		r.Resources = []TrailResource{{e.Repository.ARN(s.Region), e.Repository.Account, "AWS::ECR::Repository"}}
 	}
 	return r
 }

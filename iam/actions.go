@@ -33,9 +33,14 @@ func Actions() []Action {
 // Extensions returns the actions that Ecru has and ECR has not, sorted by name.
 func Extensions() []Action {
 	return []Action{
+		{"ecr:DescribeLifecyclePolicyRun", LevelRead, true},
+		{"ecr:ExplainLifecyclePolicyPreview", LevelRead, true},
 		{"ecr:GetLifecycleGuards", LevelRead, true},
+		{"ecr:ListExpiredImages", LevelList, true},
 		{"ecr:ListImagesInUse", LevelList, false},
 		{"ecr:PutImagesInUse", LevelWrite, false},
+		{"ecr:RestoreExpiredImages", LevelWrite, true},
+		{"ecr:RunLifecyclePolicy", LevelWrite, true},
 	}
 }
 

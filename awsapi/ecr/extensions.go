@@ -21,6 +21,13 @@ func (s *Server) extensions() []rpc.Handler[call] {
 		rpc.Op("PutImagesInUse", s.putImagesInUse),
 		rpc.Op("ListImagesInUse", s.listImagesInUse),
 		rpc.Op("GetLifecycleGuards", s.getLifecycleGuards),
+
+		// lifecycle.go
+		rpc.Op("RunLifecyclePolicy", s.runLifecyclePolicy),
+		rpc.Op("DescribeLifecyclePolicyRun", s.describeLifecyclePolicyRun),
+		rpc.Op("ExplainLifecyclePolicyPreview", s.explainLifecyclePolicyPreview),
+		rpc.Op("ListExpiredImages", s.listExpiredImages),
+		rpc.Op("RestoreExpiredImages", s.restoreExpiredImages),
 	}
 }
 

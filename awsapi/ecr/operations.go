@@ -61,6 +61,13 @@ func (s *Server) handlers() []rpc.Handler[call] {
 		rpc.Op("GetRegistryPolicy", s.getRegistryPolicy),
 		rpc.Op("DeleteRegistryPolicy", s.deleteRegistryPolicy),
 
+		// lifecycle.go
+		rpc.Op("PutLifecyclePolicy", s.putLifecyclePolicy),
+		rpc.Op("GetLifecyclePolicy", s.getLifecyclePolicy),
+		rpc.Op("DeleteLifecyclePolicy", s.deleteLifecyclePolicy),
+		rpc.Op("StartLifecyclePolicyPreview", s.startLifecyclePolicyPreview),
+		rpc.Op("GetLifecyclePolicyPreview", s.getLifecyclePolicyPreview),
+
 		// templates.go
 		rpc.Op("CreateRepositoryCreationTemplate", s.createTemplate),
 		rpc.Op("UpdateRepositoryCreationTemplate", s.updateTemplate),
@@ -78,21 +85,16 @@ func (s *Server) handlers() []rpc.Handler[call] {
 var notBuilt = [...]string{
 	"BatchGetRepositoryScanningConfiguration",
 	"CreatePullThroughCacheRule",
-	"DeleteLifecyclePolicy",
 	"DeletePullThroughCacheRule",
 	"DeleteSigningConfiguration",
 	"DescribeImageScanFindings",
 	"DescribeImageSigningStatus",
 	"DescribePullThroughCacheRules",
-	"GetLifecyclePolicy",
-	"GetLifecyclePolicyPreview",
 	"GetRegistryScanningConfiguration",
 	"GetSigningConfiguration",
-	"PutLifecyclePolicy",
 	"PutRegistryScanningConfiguration",
 	"PutSigningConfiguration",
 	"StartImageScan",
-	"StartLifecyclePolicyPreview",
 	"UpdatePullThroughCacheRule",
 	"ValidatePullThroughCacheRule",
 }

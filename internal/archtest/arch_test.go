@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"meta", "blob/disk", "blob/mem"},
 	{"job", "scan/extract"},
 	{"registry", "identity"},
-	{"gc", "audit", "replicate"},
+	{"gc", "audit", "expiry", "replicate"},
 	{"awsapi/rpc", "awsapi/ecr/ext"},
 	{"authn", "ociapi", "awsapi/ecr", "awsapi/iam", "awsapi/sts", "awsapi/cloudtrail"},
 	{"daemon", "advisor"},

@@ -21,6 +21,13 @@ func Operations() []Operation {
 		operation[PutImagesInUseInput, PutImagesInUseOutput]("PutImagesInUse"),
 		operation[ListImagesInUseInput, ListImagesInUseOutput]("ListImagesInUse"),
 		operation[GetLifecycleGuardsInput, GetLifecycleGuardsOutput]("GetLifecycleGuards"),
+
+		// lifecycle.go
+		operation[RunLifecyclePolicyInput, RunLifecyclePolicyOutput]("RunLifecyclePolicy"),
+		operation[DescribeLifecyclePolicyRunInput, DescribeLifecyclePolicyRunOutput]("DescribeLifecyclePolicyRun"),
+		operation[ExplainLifecyclePolicyPreviewInput, ExplainLifecyclePolicyPreviewOutput]("ExplainLifecyclePolicyPreview"),
+		operation[ListExpiredImagesInput, ListExpiredImagesOutput]("ListExpiredImages"),
+		operation[RestoreExpiredImagesInput, RestoreExpiredImagesOutput]("RestoreExpiredImages"),
 	}
 }
 

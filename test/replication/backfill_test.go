@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ecruhq/ecru/test/harness"
 )
@@ -20,9 +21,18 @@ func TestBackfill(t *testing.T) {
 	ctx := t.Context()
 	w.create(virginia, "old/app")
 	c := w.registry(virginia)
-	base, last := content(10_000), ""
-	for n := range images {
-		last = must[string](t)(c.PushImage(ctx, "old/app", fmt.Sprint("v", n), fmt.Appendf(nil, `{"n":%d}`, n), base))
+	base := content(10_000)
+	push := func(n int) (string, error) {
+		return c.PushImage(ctx, "old/app", fmt.Sprint("v", n), fmt.Appendf(nil, `{"n":%d}`, n), base)
+	}
+	last := must[string](t)(push(images - 1))
+	var pushes errgroup.Group
+	pushes.SetLimit(16)
+	for n := range images - 1 {
+		pushes.Go(func() error { _, err := push(n); return err })
+	}
+	if err := pushes.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	api := w.api(virginia)
 	to := &types.ReplicationDestination{Region: aws.String(ireland), RegistryId: aws.String(harness.Account)}

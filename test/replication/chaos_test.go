@@ -37,9 +37,10 @@ func TestChaos(t *testing.T) {
 	for _, name := range names {
 		before[name] = spaces[name].sent()
 	}
-	p := &pusher{w: w, names: names, rng: rng, up: map[string]*sync.RWMutex{}, layers: map[string]map[string]bool{}}
+	p := &pusher{w: w, names: names, rng: rng, up: map[string]*sync.RWMutex{}, layers: map[string]map[string]bool{}, clients: map[string]*harness.Client{}}
 	for _, name := range names {
 		p.up[name], p.layers[name] = new(sync.RWMutex), map[string]bool{}
+		p.clients[name] = w.registry(name) // a password outlives its server
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -86,6 +87,8 @@ type pusher struct {
 	rng   *rand.Rand
 	up    map[string]*sync.RWMutex // held for writing while a region is down
 
+	clients map[string]*harness.Client
+
 	pool   [][]byte
 	layers map[string]map[string]bool // what a region has, by digest
 	lacked int64                      // bytes that regions did not have when others pushed them
@@ -112,7 +115,7 @@ func (p *pusher) push(n int) {
 	config, layers := content(1000+p.rng.IntN(1000)), [][]byte{p.layer(), p.layer()}
 	p.up[name].RLock()
 	defer p.up[name].RUnlock()
-	if _, err := p.w.registry(name).PushImage(p.w.t.Context(), repo, ref, config, layers...); err != nil {
+	if _, err := p.clients[name].PushImage(p.w.t.Context(), repo, ref, config, layers...); err != nil {
 		p.w.t.Errorf("push %d to %s: %v", n, name, err)
 		return
 	}
@@ -150,6 +153,7 @@ func chaos(t *testing.T, w *world, spaces map[string]*netns, names []string, p *
 			p.up[name].Lock()
 			w.regions[name].server.Kill()
 			w.start(name)
+			p.clients[name].HTTP.CloseIdleConnections()
 			p.up[name].Unlock()
 		case what < 3:
 			spaces[name].cut(true)

@@ -79,3 +79,11 @@ func (tx *Tx) Told(id int64, told int) error {
 	_, err := tx.exec(`update overrides set told = $2 where id = $1`, id, told)
 	return err
 }
+
+// Overridden reports whether an account has an override that holds at a moment,
+// or did and has not been said to have expired.
+func (tx *Tx) Overridden(account string) (bool, error) {
+	var n int64
+	err := tx.row([]any{&n}, `select count(*) from overrides where account = $1 and told < 2`, account)
+	return n > 0, err
+}

@@ -9,7 +9,7 @@ import (
 	"github.com/ecruhq/ecru/ecr"
 )
 
-const scanColumns = `image_id, type, status, description, requested_at, first_at, completed_at, source_at, counts, suppressed`
+const imageScanColumns = `image_id, type, status, description, requested_at, first_at, completed_at, source_at, counts, suppressed`
 
 func (tx *Tx) scans(sql string, args ...any) (out []ecr.Scan, err error) {
 	err = tx.each(func(rs rows) error {
@@ -45,7 +45,7 @@ func uncount(text string, c *map[string]int) error {
 
 // Scan returns where the scan of an image stands, or ErrNotFound.
 func (tx *Tx) Scan(image int64, t ecr.ScanType) (ecr.Scan, error) {
-	list, err := tx.scans(`select `+scanColumns+` from image_scans where image_id = $1 and type = $2`, image, string(t))
+	list, err := tx.scans(`select `+imageScanColumns+` from image_scans where image_id = $1 and type = $2`, image, string(t))
 	if err == nil && len(list) == 0 {
 		err = ErrNotFound
 	}
@@ -61,7 +61,7 @@ func (tx *Tx) Scans(images []int64, t ecr.ScanType) (map[int64]ecr.Scan, error) 
 	out := make(map[int64]ecr.Scan, len(images))
 	for part := range slices.Chunk(images, 256) {
 		marks, args := in([]any{string(t)}, part)
-		list, err := tx.scans(`select `+scanColumns+` from image_scans where type = $1 and image_id in `+marks, args...)
+		list, err := tx.scans(`select `+imageScanColumns+` from image_scans where type = $1 and image_id in `+marks, args...)
 		if err != nil {
 			return nil, err
 		}
@@ -73,21 +73,36 @@ func (tx *Tx) Scans(images []int64, t ecr.ScanType) (map[int64]ecr.Scan, error) 
 }
 
 // PutScan inserts or replaces where the scan of an image stands.
-func (tx *Tx) PutScan(s ecr.Scan) error {
-	counts, err := count(s.Counts)
-	if err != nil {
-		return err
+func (tx *Tx) PutScan(s ecr.Scan) error { return tx.PutScans([]ecr.Scan{s}) }
+
+// PutScans is PutScan for several.
+func (tx *Tx) PutScans(list []ecr.Scan) error {
+	texts := make([][2]string, len(list))
+	for i, s := range list {
+		var err, err2 error
+		texts[i][0], err = count(s.Counts)
+		texts[i][1], err2 = count(s.Suppressed)
+		if err := errors.Join(err, err2); err != nil {
+			return err
+		}
 	}
-	suppressed, err := count(s.Suppressed)
-	if err != nil {
-		return err
-	}
-	_, err = tx.exec(`insert into image_scans (image_id, type, status, description, requested_at, first_at, completed_at, source_at, counts, suppressed)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-		on conflict (image_id, type) do update set status = excluded.status, description = excluded.description, requested_at = excluded.requested_at,
+	return tx.insert(`insert into image_scans (image_id, type, status, description, requested_at, first_at, completed_at, source_at, counts, suppressed) values `,
+		`on conflict (image_id, type) do update set status = excluded.status, description = excluded.description, requested_at = excluded.requested_at,
 			first_at = excluded.first_at, completed_at = excluded.completed_at, source_at = excluded.source_at, counts = excluded.counts, suppressed = excluded.suppressed`,
-		s.Image, string(s.Type), string(s.Status), s.Description, since(s.RequestedAt), since(s.FirstAt), since(s.CompletedAt), since(s.SourceAt), counts, suppressed)
-	return err
+		10, len(list), func(i int) []any {
+			s := &list[i]
+			return []any{s.Image, string(s.Type), string(s.Status), s.Description, since(s.RequestedAt), since(s.FirstAt), since(s.CompletedAt), since(s.SourceAt), texts[i][0], texts[i][1]}
+		})
+}
+
+// AppendOwn appends events of the server's own doing to the log.
+func (tx *Tx) AppendOwn(events []ecr.Event) error {
+	tx.changed = true
+	return tx.insert(`insert into events (at, type, action, account, repository, digest, tag, principal, source_ip, user_agent, request_id, code) values `, ``, 12,
+		len(events), func(i int) []any {
+			e := &events[i]
+			return []any{ms(e.At), string(e.Type), e.Action, e.Repository.Account, e.Repository.Name, e.Digest, e.Tag, e.Principal, e.SourceIP, e.UserAgent, e.RequestID, e.Code}
+		})
 }
 
 // AwaitingLayer returns the rows of images that follow after whose scan is in

@@ -174,6 +174,9 @@ func (rc *recount) run(tx *meta.Tx, images []int64, want func(*meta.ImageInvento
 	if err != nil {
 		return 0, err
 	}
+	var put []ecr.Scan
+	var events []ecr.Event
+	overridden := map[string]bool{}
 	for _, t := range []ecr.ScanType{ecr.ScanBasic, ecr.ScanEnhanced} {
 		scans, err := tx.Scans(rows, t)
 		if err != nil {
@@ -181,19 +184,26 @@ func (rc *recount) run(tx *meta.Tx, images []int64, want func(*meta.ImageInvento
 		}
 		for i := range list {
 			s, ok := scans[list[i].Image]
-			if !ok || names[s.Image] == nil || !s.Status.Done() && s.Status != ecr.ScanUnavailable {
+			img := names[list[i].Image]
+			if !ok || img == nil || !s.Status.Done() && s.Status != ecr.ScanUnavailable {
 				continue
 			}
-			did, err := rc.one(tx, names[s.Image], &list[i], s)
+			next, err := rc.one(tx, img, &list[i], s, overridden)
 			if err != nil {
 				return 0, err
 			}
-			if did {
-				changed++
+			if maps.Equal(next.Counts, s.Counts) && maps.Equal(next.Suppressed, s.Suppressed) && next.Status == s.Status {
+				continue
 			}
+			e := rc.r.event(scanner(img.Repository.Account), ecr.FindingsChanged, "", img.Repository)
+			e.Digest, e.Code = img.Digest, string(next.Status)
+			put, events = append(put, next), append(events, e)
 		}
 	}
-	return changed, nil
+	if len(put) == 0 {
+		return 0, nil
+	}
+	return len(put), errors.Join(tx.PutScans(put), tx.AppendOwn(events))
 }
 
 // ask gets the counts of package versions that are not known yet.
@@ -216,29 +226,29 @@ func (rc *recount) ask(tx *meta.Tx, list []meta.ImageInventory) error {
 	return tx.CountSeen(unknown, rc.pvs)
 }
 
-// one counts one scan anew, and appends an event if that changed it.
-func (rc *recount) one(tx *meta.Tx, img *ecr.Image, i *meta.ImageInventory, s ecr.Scan) (changed bool, err error) {
-	overrides, err := tx.OverridesAt(img.Repository, img.Digest, rc.r.now())
-	if err != nil {
-		return false, err
-	}
-	next := s
-	if len(overrides) > 0 || s.Suppressed != nil || s.Status == ecr.ScanUnavailable {
-		if next, err = rc.r.rejudge(tx, img.Row, s); err != nil {
-			return false, err
+// one counts one scan anew. overridden has the accounts that have overrides, as
+// far as it has been asked.
+func (rc *recount) one(tx *meta.Tx, img *ecr.Image, i *meta.ImageInventory, s ecr.Scan, overridden map[string]bool) (ecr.Scan, error) {
+	account := img.Repository.Account
+	any, asked := overridden[account]
+	if !asked {
+		var err error
+		if any, err = tx.Overridden(account); err != nil {
+			return s, err
 		}
-	} else {
-		next.Counts = rc.sum(i, s.Type)
+		overridden[account] = any
 	}
-	if maps.Equal(next.Counts, s.Counts) && maps.Equal(next.Suppressed, s.Suppressed) && next.Status == s.Status {
-		return false, nil
+	if any || len(s.Suppressed) > 0 || s.Status == ecr.ScanUnavailable {
+		overrides, err := tx.OverridesAt(img.Repository, img.Digest, rc.r.now())
+		if err != nil {
+			return s, err
+		}
+		if len(overrides) > 0 || len(s.Suppressed) > 0 || s.Status == ecr.ScanUnavailable {
+			return rc.r.rejudge(tx, img.Row, s)
+		}
 	}
-	if err := tx.PutScan(next); err != nil {
-		return false, err
-	}
-	e := rc.r.event(scanner(img.Repository.Account), ecr.FindingsChanged, "", img.Repository)
-	e.Digest, e.Code = img.Digest, string(next.Status)
-	return true, tx.Append(e)
+	s.Counts = rc.sum(i, s.Type)
+	return s, nil
 }
 
 // sum is an image's findings by severity, none of them set aside.

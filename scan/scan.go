@@ -187,7 +187,7 @@ func (s *Scanner) scan(ctx context.Context, image int64) error {
 		return err
 	}
 	s.scans.WithLabelValues("merged").Inc()
-	return nil
+	return s.reg.AttachSBOMs(ctx, plan)
 }
 
 // merge makes the inventory of an image of those of its layers, or of a bill of

@@ -353,3 +353,39 @@ func TestAttachedSBOM(t *testing.T) {
 		}
 	})
 }
+
+// TestAttachSBOM: a repository that wants so has bills of materials among the
+// referrers of its images.
+func TestAttachSBOM(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		ctx := context.Background()
+		w.advise("Debian", osv("DEBIAN-CVE-2026-1", "Debian:12", "openssl", "3.0.11-1", "HIGH"))
+		w.ok(w.TagResource(ctx, root, app.ARN("us-east-1"), []ecr.Tag{{Key: registry.AttachTag, Value: "cyclonedx/spdx"}}))
+		digest := w.push("v1", debian("3.0.9-1"))
+		var refs []*ecr.Image
+		w.await("both documents", func() bool {
+			var err error
+			refs, _, err = w.ListImageReferrers(ctx, root, app, digest, nil, ecr.Page{})
+			w.ok(err)
+			return len(refs) == 2
+		})
+		types := []string{refs[0].ArtifactType, refs[1].ArtifactType}
+		slices.Sort(types)
+		if !slices.Equal(types, []string{vuln.SPDXType, vuln.CycloneDXType}) {
+			t.Errorf("referrers %v", types)
+		}
+		w.scanned(ecr.ImageID{Tag: "v1"})
+		w.pass(25 * time.Hour)
+		_, _, err := w.StartImageScan(ctx, root, app, ecr.ImageID{Tag: "v1"})
+		w.ok(err)
+		w.await("the second scan", func() bool {
+			r, err := w.findings(ecr.ImageID{Tag: "v1"})
+			return err == nil && r.Scan.CompletedAt.Equal(w.time())
+		})
+		if refs, _, err = w.ListImageReferrers(ctx, root, app, digest, nil, ecr.Page{}); err != nil || len(refs) != 2 {
+			t.Errorf("after a second scan: %d referrers, %v", len(refs), err)
+		}
+		_, err = w.findings(ecr.ImageID{Digest: refs[0].Digest})
+		w.wantCode("the scan of a bill of materials", err, ecr.ScanNotFound)
+	})
+}

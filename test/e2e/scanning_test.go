@@ -80,7 +80,7 @@ func TestScanning(t *testing.T) {
 // the waiter ends, what is found has its package and its fix, an override sets a
 // finding aside, and what else is asked of an image has its answer.
 func testScanning(t *testing.T, args ...string) {
-	s := harness.New(t, append(args, "--advisories", sharedAdvisories(t))...)
+	s := harness.New(t, append(args, "--advisories", sharedAdvisories(t), "--advisories-ecosystems", "Debian,npm")...)
 	aws := harness.AWS(t, s, harness.RootKey, harness.RootValue)
 	path := models(t, s)
 	command := func(args ...string) harness.Command {
@@ -139,7 +139,7 @@ func enhancedScanning(t *testing.T, do func(...string) map[string]any, describe 
 		t.Fatalf("no finding of lodash in %v", found)
 	}
 	equal(t, "manager", at(lodash, "packageVulnerabilityDetails", "vulnerablePackages", 0, "packageManager"), "NODEPKG")
-	equal(t, "fix", at(lodash, "fixAvailable"), "YES")
+	equal(t, "type", at(lodash, "type"), "PACKAGE_VULNERABILITY")
 	equal(t, "hash", at(lodash, "resources", 0, "details", "awsEcrContainerImage", "imageHash"), digest)
 	severity := at(lodash, "severity").(string)
 	count := func() any { return at(describe(), "imageScanFindings", "findingSeverityCounts", severity) }

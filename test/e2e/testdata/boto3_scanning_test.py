@@ -34,7 +34,11 @@ check("status", status, "FINDINGS_UNAVAILABLE")
 detail = ecr.describe_images(repositoryName="team/machine", imageIds=[{"imageTag": "v1"}])["imageDetails"][0]
 check("status of the image", detail["imageScanStatus"]["status"], "FINDINGS_UNAVAILABLE")
 check("no summary", "imageScanFindingsSummary" in detail, False)
-pages = ecr.get_paginator("get_image_inventory").paginate(PaginationConfig={"PageSize": 100}, **image)
-for page in pages:
+token = {}
+while True:
+    page = ecr.get_image_inventory(maxResults=100, **image, **token)
     for p in page["packages"]:
         print(p["name"], p["version"])
+    if "nextToken" not in page:
+        break
+    token = {"nextToken": page["nextToken"]}

@@ -41,14 +41,14 @@ func TestPackageRange(t *testing.T) {
 	}
 }
 
-func TestReadMoment(t *testing.T) {
+func TestMoment(t *testing.T) {
 	for text, want := range map[string]int64{"2027-03-31": 1806451200, "2027-03-31T12:00:00Z": 1806494400, "2027-03-31T12:00:00+02:00": 1806487200} {
-		got, err := readMoment(text)
+		got, err := parseTime(text)
 		if err != nil || !got.Equal(time.Unix(want, 0)) {
 			t.Errorf("%s: %s, %v", text, got, err)
 		}
 	}
-	if _, err := readMoment("tomorrow"); err == nil {
+	if _, err := parseTime("tomorrow"); err == nil {
 		t.Error("want an error")
 	}
 }

@@ -108,7 +108,7 @@ func (o *suppressing) input(cmd *cobra.Command, args []string) (*ext.PutImageSca
 			return nil, fmt.Errorf("--until and --expires: give one of them")
 		}
 		var err error
-		if until, err = readMoment(o.until); err != nil {
+		if until, err = parseTime(o.until); err != nil {
 			return nil, fmt.Errorf("--until: %w", err)
 		}
 	}
@@ -126,8 +126,8 @@ func optional(s string) *string {
 	return &s
 }
 
-// readMoment reads a day, or a time, of UTC unless it says otherwise.
-func readMoment(text string) (time.Time, error) {
+// parseTime reads a day, or a time, of UTC unless it says otherwise.
+func parseTime(text string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t, nil

@@ -75,9 +75,9 @@ func endpoint(t *testing.T, say map[string][]string) (*Endpoint, *answers) {
 }
 
 var (
-	one   = "sha256:" + strings.Repeat("1", 64)
-	image = `{"imageDetails":[{"imageDigest":"` + one + `","imageManifestMediaType":"application/vnd.oci.image.manifest.v1+json","imagePushedAt":1000}]}`
-	app   = Reference{Repository: "app", Tag: "v1"}
+	one       = "sha256:" + strings.Repeat("1", 64)
+	described = `{"imageDetails":[{"imageDigest":"` + one + `","imageManifestMediaType":"application/vnd.oci.image.manifest.v1+json","imagePushedAt":1000}]}`
+	app       = Reference{Repository: "app", Tag: "v1"}
 )
 
 // scan is an answer with a status, counts and findings, each JSON.
@@ -134,7 +134,7 @@ func TestGateStatuses(t *testing.T) {
 		"archived, as error":   {"ImageArchivedException archived", vuln.NoVerdict},
 		"deleted in the while": {"ImageNotFoundException gone", vuln.NoVerdict},
 	} {
-		e, _ := endpoint(t, map[string][]string{"DescribeImages": {image}, "DescribeImageScanFindings": {c.answer}})
+		e, _ := endpoint(t, map[string][]string{"DescribeImages": {described}, "DescribeImageScanFindings": {c.answer}})
 		r, err := e.Gate(t.Context(), app, options(0))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -152,10 +152,10 @@ func TestGateStatuses(t *testing.T) {
 func TestGateErrors(t *testing.T) {
 	other := strings.ReplaceAll(scan("COMPLETE", `{}`, `"findings":[]`), one, "sha256:"+strings.Repeat("2", 64))
 	for name, say := range map[string]map[string][]string{
-		"denied":            {"DescribeImages": {image}, "DescribeImageScanFindings": {"AccessDeniedException no"}},
+		"denied":            {"DescribeImages": {described}, "DescribeImageScanFindings": {"AccessDeniedException no"}},
 		"no such image":     {"DescribeImages": {"ImageNotFoundException no"}},
 		"two images":        {"DescribeImages": {`{"imageDetails":[]}`}},
-		"of another digest": {"DescribeImages": {image}, "DescribeImageScanFindings": {other}},
+		"of another digest": {"DescribeImages": {described}, "DescribeImageScanFindings": {other}},
 	} {
 		e, _ := endpoint(t, say)
 		if r, err := e.Gate(t.Context(), app, options(0)); err == nil {
@@ -169,7 +169,7 @@ func TestGateErrors(t *testing.T) {
 }
 
 func TestGateWaits(t *testing.T) {
-	e, a := endpoint(t, map[string][]string{"DescribeImages": {image},
+	e, a := endpoint(t, map[string][]string{"DescribeImages": {described},
 		"DescribeImageScanFindings": {scan("PENDING", "", ""), scan("COMPLETE", `{}`, `"findings":[]`)}})
 	o, told := options(0), 0
 	o.Wait, o.Progress = time.Minute, func(string) { told++ }
@@ -188,13 +188,13 @@ func TestGatePages(t *testing.T) {
 		return s
 	}
 	first, second := basic("CVE-1", "CRITICAL", "a"), basic("CVE-2", "HIGH", "b")
-	e, a := endpoint(t, map[string][]string{"DescribeImages": {image}, "DescribeImageScanFindings": {page(first, "2"), page(second, "")}})
+	e, a := endpoint(t, map[string][]string{"DescribeImages": {described}, "DescribeImageScanFindings": {page(first, "2"), page(second, "")}})
 	r, err := e.Gate(t.Context(), app, options(1))
 	if err != nil || r.Verdict.Outcome != vuln.Pass || len(r.Images[0].Findings) != 2 || a.count("DescribeImageScanFindings", `"nextToken":"2"`) != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	// Findings that change while they are read are read once more.
-	e, a = endpoint(t, map[string][]string{"DescribeImages": {image}, "DescribeImageScanFindings": {page(first, "2"), page(first, ""), page(first+","+second, "")}})
+	e, a = endpoint(t, map[string][]string{"DescribeImages": {described}, "DescribeImageScanFindings": {page(first, "2"), page(first, ""), page(first+","+second, "")}})
 	if r, err = e.Gate(t.Context(), app, options(0)); err != nil || a.count("DescribeImageScanFindings", one) != 3 || r.Verdict.Outcome != vuln.Exceeded {
 		t.Errorf("%+v, %v, %v", r.Verdict, err, a.calls)
 	}
@@ -209,7 +209,7 @@ func TestGateIndex(t *testing.T) {
 	index := `{"schemaVersion":2,"manifests":[` + entry(one, "linux/amd64", "") + `,` + entry(two, "linux/arm64", `,"annotations":{"vnd.docker.reference.type":"attestation-manifest"}`) + `,` +
 		entry(bill, "unknown/unknown", `,"annotations":{"vnd.docker.reference.type":"attestation-manifest"}`) + `]}`
 	sum := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(index)))
-	details := strings.NewReplacer(one, sum, "image.manifest", "image.index").Replace(image)
+	details := strings.NewReplacer(one, sum, "image.manifest", "image.index").Replace(described)
 	quoted, err := json.Marshal(index)
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +249,7 @@ func TestGateIndex(t *testing.T) {
 // report is one with a finding of each kind; texts try to break out of the formats.
 func report(t *testing.T, most int) *GateReport {
 	hostile := `CVE-9]]>\r\n::warning::x <b> & \u001b[31m`
-	e, _ := endpoint(t, map[string][]string{"DescribeImages": {image}, "DescribeImageScanFindings": {scan("COMPLETE", `{"CRITICAL":2,"MEDIUM":1}`, `"findings":[`+strings.Join([]string{
+	e, _ := endpoint(t, map[string][]string{"DescribeImages": {described}, "DescribeImageScanFindings": {scan("COMPLETE", `{"CRITICAL":2,"MEDIUM":1}`, `"findings":[`+strings.Join([]string{
 		basic("CVE-1", "CRITICAL", "openssl", "fixed_version", "1.1", "CVSS3_SCORE", "9.8"), basic(hostile, "CRITICAL", `a,b:c%`), basic("CVE-2", "MEDIUM", "zlib"),
 		basic("CVE-3", "HIGH", "perl", "ecru:override", "ACCEPTED")}, ",")+`]`)}})
 	o := options(most)
@@ -331,7 +331,7 @@ func TestGateJUnit(t *testing.T) {
 	if v.Tests != 2 || v.Failures != 1 || v.Errors != 0 || len(v.Suites) != 1 || v.Suites[0].Cases[1].Failure == nil || !strings.Contains(v.Suites[0].Cases[1].Failure.Text, "CVE-9]]>") {
 		t.Errorf("%+v", v)
 	}
-	e, _ := endpoint(t, map[string][]string{"DescribeImages": {image}, "DescribeImageScanFindings": {scan("FAILED", "", "")}})
+	e, _ := endpoint(t, map[string][]string{"DescribeImages": {described}, "DescribeImageScanFindings": {scan("FAILED", "", "")}})
 	r, err := e.Gate(t.Context(), app, options(0))
 	if err != nil {
 		t.Fatal(err)
@@ -367,7 +367,7 @@ func TestGateBaseline(t *testing.T) {
 		"not finished":  {scan("PENDING", "", ""), finding(old), vuln.NoVerdict},
 		"never scanned": {"ScanNotFoundException none", finding(), vuln.NoVerdict},
 	} {
-		e, _ := endpoint(t, map[string][]string{"DescribeImages": {image}, "DescribeImageScanFindings": {c.before, c.now}})
+		e, _ := endpoint(t, map[string][]string{"DescribeImages": {described}, "DescribeImageScanFindings": {c.before, c.now}})
 		o := options(0)
 		o.Baseline = &Reference{Repository: "app", Tag: "prod"}
 		r, err := e.Gate(t.Context(), app, o)

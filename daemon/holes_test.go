@@ -39,6 +39,7 @@ var holeJSON = map[string]any{
 	"policyText": holePolicy, "force": true, "resourceArn": "arn:aws:ecr:us-east-1:" + mine + ":repository/a/b", "tags": []any{map[string]string{"Key": "k", "Value": "v"}},
 	"tagKeys": []string{"k"}, "name": "BASIC_SCAN_TYPE_VERSION", "value": "AWS_NATIVE", "prefix": "x", "prefixes": []string{"x"}, "appliedFor": []string{"CREATE_ON_PUSH"},
 	"principalArn": "arn:aws:iam::" + mine + ":user/x", "subjectId": map[string]string{"imageDigest": digest},
+	"vulnerabilityId": "CVE-2026-1", "override": "ACCEPTED", "description": "d", "overrideId": "1", "format": "SPDX",
 	"source": "cluster", "images": []any{map[string]string{"imageDigest": digest}},
 }
 
@@ -74,6 +75,7 @@ var local = []string{
 	"CreateRepositoryCreationTemplate", "UpdateRepositoryCreationTemplate", "DeleteRepositoryCreationTemplate", "DescribeRepositoryCreationTemplates",
 	"RegisterPullTimeUpdateExclusion", "DeregisterPullTimeUpdateExclusion", "ListPullTimeUpdateExclusions",
 	"PutImagesInUse", "ListImagesInUse",
+	"PutRegistryScanningConfiguration", "GetRegistryScanningConfiguration", "BatchGetRepositoryScanningConfiguration",
 }
 
 // A holes is a server with two users, one in each account.

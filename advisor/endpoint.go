@@ -62,7 +62,7 @@ func (c WholeAnswers) Do(r *http.Request) (*http.Response, error) {
 
 // Connect finds the credentials and asks who they are of.
 func Connect(ctx context.Context, o Options) (*Endpoint, error) {
-	var opts []func(*config.LoadOptions) error
+	opts := []func(*config.LoadOptions) error{config.WithAppID(appID)}
 	if o.Profile != "" {
 		opts = append(opts, config.WithSharedConfigProfile(o.Profile))
 	}

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"os"
@@ -265,6 +266,81 @@ func TestKnownAnswers(t *testing.T) {
 		}))
 		if !covered || not {
 			t.Errorf("covered: %v %v", covered, not)
+		}
+	})
+}
+
+// TestExploited: the lists of exploited vulnerabilities are replaced, and only
+// what differs is written.
+func TestExploited(t *testing.T) {
+	both(t, func(t *testing.T, db *meta.DB) {
+		ctx, s := t.Context(), advisory.New(db, time.Now, nil)
+		kev := func(n int, want int, list ...vuln.Exploited) {
+			t.Helper()
+			got, err := s.PutKEV(ctx, list)
+			must(t, err)
+			var all []vuln.Exploited
+			must(t, db.View(ctx, func(tx *meta.Tx) (err error) {
+				all, err = tx.KEVs("", 100)
+				return err
+			}))
+			if got != want || len(all) != n {
+				t.Errorf("%d entries changed, want %d; there are %v, want %d", got, want, all, n)
+			}
+		}
+		a, b, c := vuln.Exploited{CVE: "CVE-2026-1", Name: "a"}, vuln.Exploited{CVE: "CVE-2026-2", Ransomware: true}, vuln.Exploited{CVE: "CVE-2026-3"}
+		kev(2, 2, b, a)
+		kev(2, 0, a, b, a)
+		a.Due = 1000
+		kev(2, 3, c, a)
+		var list []vuln.EPSS
+		for i := range 12_000 {
+			list = append(list, vuln.EPSS{CVE: fmt.Sprintf("CVE-2026-%d", i+1000), Score: float64(i) / 12_000, Percentile: .1})
+		}
+		for _, want := range []int{12_000, 0, 2} {
+			got, err := s.PutEPSS(ctx, slices.Clone(list))
+			must(t, err)
+			if got != want {
+				t.Errorf("%d scores changed, want %d", got, want)
+			}
+			if want == 0 {
+				list = list[1:]
+				list[7000].Score = .123456789
+			}
+		}
+		must(t, db.View(ctx, func(tx *meta.Tx) error {
+			m, err := tx.EPSSsOf([]string{list[7000].CVE, "CVE-2026-1000", "CVE-1"})
+			if len(m) != 1 || m[list[7000].CVE] != list[7000] {
+				t.Errorf("scores: %v", m)
+			}
+			return err
+		}))
+	})
+}
+
+// TestCompare: a list against what has been read of it, as a whole and in part.
+func TestCompare(t *testing.T) {
+	both(t, func(t *testing.T, db *meta.DB) {
+		ctx, s := t.Context(), advisory.New(db, time.Now, nil)
+		f := feed(t, db, "npm")
+		must(t, s.Put(ctx, f.Row, []advisory.Compiled{record(t, "A", "a", "1.0.0", ""), record(t, "B", "b", "1.0.0", ""), record(t, "C", "c", "1.0.0", "")}))
+		then := time.Date(2026, 1, 2, 3, 4, 5, 678_000, time.UTC) // the records', but for what is less than a millisecond
+		row := func(id string, t time.Time) advisory.Listed { return advisory.Listed{ID: id, Modified: t} }
+		list := []advisory.Listed{row("D", then), row("C", then.Add(time.Hour)), row("A", then), row("A", then.Add(-time.Hour))}
+		for _, whole := range []bool{true, false} {
+			changed, gone, err := s.Compare(ctx, f.Row, slices.Clone(list), whole, false)
+			must(t, err)
+			if len(changed) != 2 || changed[0].ID != "C" || !changed[0].Kept || changed[1].ID != "D" || changed[1].Known {
+				t.Errorf("changed, whole %v: %+v", whole, changed)
+			}
+			if whole != slices.Equal(gone, []string{"B"}) {
+				t.Errorf("gone, whole %v: %v", whole, gone)
+			}
+		}
+		changed, _, err := s.Compare(ctx, f.Row, slices.Clone(list), true, true)
+		must(t, err)
+		if len(changed) != 3 {
+			t.Errorf("all: %+v", changed)
 		}
 	})
 }

@@ -54,6 +54,11 @@ type Config struct {
 	LinkTTL       time.Duration
 	PullFlush     time.Duration
 
+	LifecycleInterval time.Duration
+	LifecycleHour     int
+	LifecycleUndo     time.Duration
+	GuardPulledWithin time.Duration
+
 	AuditMaxAge   time.Duration
 	AuditMaxBytes Bytes
 	AuditLog      string
@@ -108,6 +113,11 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.UploadTTL, "upload-ttl", times.Upload, "how long an upload may rest between two requests")
 	f.DurationVar(&c.LinkTTL, "link-ttl", times.Link, "how long a link of GetDownloadUrlForLayer is good")
 	f.DurationVar(&c.PullFlush, "pull-flush", times.Pulls, "how often counted pulls are written")
+	l := registry.DefaultLifecycle()
+	f.DurationVar(&c.LifecycleInterval, "lifecycle-interval", l.Interval, "how often a lifecycle policy is applied, and the longest that one waits after it was put")
+	f.IntVar(&c.LifecycleHour, "lifecycle-hour", l.Hour, "hour of the day, UTC, in which lifecycle policies are applied, once a day, from 0 to 23; -1 means any, by --lifecycle-interval")
+	f.DurationVar(&c.LifecycleUndo, "lifecycle-undo", l.Undo, "how long images that a lifecycle policy deleted can be restored, and keep their bytes; 0 means not at all")
+	f.DurationVar(&c.GuardPulledWithin, "guard-pulled-within", 0, "keep images that were pulled so recently from lifecycle policies, where a repository's tag ecru:keep-pulled-within does not say otherwise; 0 means not")
 	f.DurationVar(&c.AuditMaxAge, "audit-max-age", 90*24*time.Hour, "how long audit records, and events, are kept; 0 means for ever")
 	c.AuditMaxBytes = 10 << 30
 	f.Var(&c.AuditMaxBytes, "audit-max-size", "size of the audit records that are kept, without indexes; 0 means without bound")
@@ -163,6 +173,12 @@ func (c *Config) check() error {
 	if err := c.checkNumbers(); err != nil {
 		return err
 	}
+	if c.LifecycleHour < -1 || c.LifecycleHour > 23 {
+		return fmt.Errorf("lifecycle-hour: %d is not an hour of the day: 0 to 23 are, and -1 means any", c.LifecycleHour)
+	}
+	if c.LifecycleUndo < 0 || c.GuardPulledWithin < 0 {
+		return fmt.Errorf("lifecycle-undo and guard-pulled-within: must not be less than 0")
+	}
 	if c.AuditMaxAge < 0 || c.AuditLogFiles < 0 {
 		return fmt.Errorf("audit-max-age and audit-log-files: must not be less than 0")
 	}
@@ -171,11 +187,6 @@ func (c *Config) check() error {
 	}
 	if _, err := c.proxies(); err != nil {
 		return err
-	}
-	if cfg := c.advisories(); cfg.Source != "" {
-		if err := cfg.Check(); err != nil {
-			return fmt.Errorf("advisories: %w", err)
-		}
 	}
 	if err := new(slog.LevelVar).UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("log-level: %q is not debug, info, warn or error", c.LogLevel)
@@ -213,6 +224,7 @@ func (c *Config) checkNumbers() error {
 		{"shutdown-grace", c.ShutdownGrace}, {"idle-timeout", c.IdleTimeout}, {"gc-interval", c.GCInterval}, {"gc-grace", c.GCGrace},
 		{"orphan-age", c.OrphanAge}, {"upload-ttl", c.UploadTTL}, {"link-ttl", c.LinkTTL}, {"pull-flush", c.PullFlush},
 		{"advisories-interval", c.AdvisoriesInterval},
+		{"lifecycle-interval", c.LifecycleInterval},
 	} {
 		if d.value <= 0 {
 			return fmt.Errorf("%s: must be longer than nothing, such as 30s or 24h", d.name)

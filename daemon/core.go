@@ -89,9 +89,16 @@ func (c *Config) open(ctx context.Context, create, readOnly bool, log *slog.Logg
 	core.Registry = registry.New(core.DB, core.Blobs, registry.Config{
 		Region: c.Region, Account: c.Account, Host: func(account string) string { return c.host(c.registryHost(), account) }, Scheme: c.scheme(),
 		Limits: limits, Now: time.Now, Log: log, LinkKey: core.linkKey,
-		Times: registry.Times{Upload: c.UploadTTL, Grace: c.GCGrace, Link: c.LinkTTL, Trash: c.TrashDelay, Orphan: c.OrphanAge, Pulls: c.PullFlush},
+		Lifecycle: c.lifecycle(),
+		Times:     registry.Times{Upload: c.UploadTTL, Grace: c.GCGrace, Link: c.LinkTTL, Trash: c.TrashDelay, Orphan: c.OrphanAge, Pulls: c.PullFlush},
 	})
 	return core, nil
+}
+
+func (c *Config) lifecycle() registry.Lifecycle {
+	l := registry.DefaultLifecycle()
+	l.Interval, l.Hour, l.Undo, l.GuardPulledWithin = c.LifecycleInterval, c.LifecycleHour, c.LifecycleUndo, c.GuardPulledWithin
+	return l
 }
 
 // Close closes the stores: the database first, because the lock of the blob

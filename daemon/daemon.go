@@ -23,6 +23,7 @@ import (
 	iamapi "github.com/ecruhq/ecru/awsapi/iam"
 	stsapi "github.com/ecruhq/ecru/awsapi/sts"
 	"github.com/ecruhq/ecru/blob"
+	"github.com/ecruhq/ecru/expiry"
 	"github.com/ecruhq/ecru/gc"
 	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
@@ -34,6 +35,8 @@ import (
 const (
 	// orphanInterval is how often the store is walked for orphans.
 	orphanInterval = 7 * 24 * time.Hour
+	// lifecyclePoll is how often lifecycle policies that are due are looked for.
+	lifecyclePoll = 30 * time.Second
 	// certCheck is how often a certificate is looked at when nobody connects.
 	certCheck = 12 * time.Hour
 	// headerTimeout is the longest that a request's headers may take.
@@ -52,6 +55,7 @@ type Server struct {
 	gc      *gc.Collector
 	scan    *scan.Scanner
 	feeds   *feed.Worker
+	expiry  *expiry.Worker
 	web     webIdentities
 
 	tls            *tls.Config
@@ -65,6 +69,10 @@ type Server struct {
 func Start(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (_ *Server, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
+	}
+	sources := cfg.advisories()
+	if err := sources.Check(); err != nil {
+		return nil, fmt.Errorf("advisories: %w", err)
 	}
 	if err := makeFolder(cfg.Data); err != nil {
 		return nil, err
@@ -184,6 +192,7 @@ func (s *Server) wire() (err error) {
 	s.handler = h
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
 	s.feeds = feed.New(s.core.DB, s.core.Advisories, s.core.Registry, s.cfg.advisories(), time.Now, s.log, s.metrics.registry)
+	s.expiry = expiry.New(s.core.Registry, min(lifecyclePoll, s.cfg.LifecycleInterval), s.log, s.metrics.registry)
 	s.scan, err = scan.New(s.core.DB, s.core.Registry, s.core.Advisories, scan.Config{
 		Extract: extract.Config{Workers: s.cfg.ScanWorkers}, Log: s.log, Metrics: s.metrics.registry,
 	})
@@ -271,6 +280,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	defer stopWorkers()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.gc.Run(workers) })
+	wg.Go(func() { s.expiry.Run(workers) })
 	wg.Go(func() { s.core.Audit.Run(workers) })
 	wg.Go(func() { s.feeds.Run(workers) })
 	if s.cfg.ScanWorkers > 0 {

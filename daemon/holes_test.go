@@ -39,12 +39,15 @@ var holeJSON = map[string]any{
 	"policyText": holePolicy, "force": true, "resourceArn": "arn:aws:ecr:us-east-1:" + mine + ":repository/a/b", "tags": []any{map[string]string{"Key": "k", "Value": "v"}},
 	"tagKeys": []string{"k"}, "name": "BASIC_SCAN_TYPE_VERSION", "value": "AWS_NATIVE", "prefix": "x", "prefixes": []string{"x"}, "appliedFor": []string{"CREATE_ON_PUSH"},
 	"principalArn": "arn:aws:iam::" + mine + ":user/x", "subjectId": map[string]string{"imageDigest": digest},
+	"lifecyclePolicyText": holeLifecycle, "imageDigests": []string{digest},
 	"vulnerabilityId": "CVE-2026-1", "override": "ACCEPTED", "description": "d", "overrideId": "1", "format": "SPDX",
 	"source": "cluster", "images": []any{map[string]string{"imageDigest": digest}},
 }
 
 const holeManifest = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
 	"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"` + digest + `","size":0},"layers":[]}`
+
+const holeLifecycle = `{"rules":[{"rulePriority":1,"selection":{"tagStatus":"any","countType":"imageCountMoreThan","countNumber":5},"action":{"type":"expire"}}]}`
 
 const holePolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"ecr:ListImages"}]}`
 

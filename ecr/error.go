@@ -21,6 +21,8 @@ const (
 	RepositoryPolicyNotFound
 	RegistryPolicyNotFound
 	LifecyclePolicyNotFound
+	LifecyclePolicyPreviewNotFound
+	LifecyclePolicyPreviewInProgress
 	ScanNotFound
 	UnsupportedImageType
 	ImageIsArchived // it cannot be scanned

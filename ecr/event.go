@@ -28,6 +28,9 @@ const (
 	IdentityChanged   EventType = "IdentityChanged"
 	SessionStarted    EventType = "SessionStarted"
 	CallDenied        EventType = "CallDenied"
+
+	LifecyclePolicyExecuted  EventType = "LifecyclePolicyExecuted"
+	LifecyclePolicyPreviewed EventType = "LifecyclePolicyPreviewed"
 )
 
 // An Event is one entry of the event log. It is written in the transaction of
@@ -50,4 +53,17 @@ type Event struct {
 	// how many calls like this one it stands for (0 means one).
 	Caller Caller
 	Count  int
+	// Of an event that is being written and that no call made: what the audit
+	// trail tells of it; nil: nothing.
+	Service *ServiceEvent
+}
+
+// A ServiceEvent is something that the server did by itself, as the audit trail
+// tells of it (CloudTrail user guide, "Non-API events captured by CloudTrail").
+type ServiceEvent struct {
+	ID      string // unique
+	Source  string // ecr.amazonaws.com
+	Name    string // PolicyExecutionEvent
+	Region  string
+	Details []byte // JSON object, serviceEventDetails
 }

@@ -22,11 +22,12 @@ type TrailRecord struct {
 	RequestParameters   json.RawMessage `json:"requestParameters"`
 	ResponseElements    json.RawMessage `json:"responseElements"` // always null
 	AdditionalEventData *TrailMore      `json:"additionalEventData,omitempty"`
-	RequestID           string          `json:"requestID"`
+	RequestID           string          `json:"requestID,omitempty"`
 	EventID             string          `json:"eventID"`
 	ReadOnly            bool            `json:"readOnly"`
 	Resources           []TrailResource `json:"resources,omitempty"`
 	EventType           string          `json:"eventType"`
+	ServiceEventDetails json.RawMessage `json:"serviceEventDetails,omitempty"`
 	ManagementEvent     bool            `json:"managementEvent"`
 	RecipientAccountID  string          `json:"recipientAccountId"`
 	EventCategory       string          `json:"eventCategory"`
@@ -35,12 +36,13 @@ type TrailRecord struct {
 // TrailIdentity is who made a call (CloudTrail user guide, "CloudTrail
 // userIdentity element").
 type TrailIdentity struct {
-	Type             string        `json:"type"`
+	Type             string        `json:"type,omitempty"`
 	PrincipalID      string        `json:"principalId,omitempty"`
 	ARN              string        `json:"arn,omitempty"`
 	AccountID        string        `json:"accountId,omitempty"`
 	AccessKeyID      string        `json:"accessKeyId,omitempty"`
 	UserName         string        `json:"userName,omitempty"`
+	InvokedBy        string        `json:"invokedBy,omitempty"`
 	SessionContext   *TrailSession `json:"sessionContext,omitempty"`
 	IdentityProvider string        `json:"identityProvider,omitempty"`
 }
@@ -76,8 +78,12 @@ const (
 	trailVersion = "1.09"
 )
 
-// Trail returns the record of an event's call.
+// Trail returns the record of an event's call, or of one that has none but a
+// Service.
 func (e *Event) Trail() TrailRecord {
+	if e.Service != nil {
+		return e.serviceTrail()
+	}
 	c, call := &e.Caller, e.Caller.Call
 	r := TrailRecord{
 		EventVersion: trailVersion, UserIdentity: c.trail(), EventTime: e.At.UTC().Format(time.RFC3339),
@@ -105,6 +111,22 @@ func (e *Event) Trail() TrailRecord {
 		if e.Count > 1 {
 			r.AdditionalEventData.Calls = e.Count
 		}
+	}
+	return r
+}
+
+// serviceTrail returns the record of an event that no call made.
+func (e *Event) serviceTrail() TrailRecord {
+	const internal = "AWS Internal" // what CloudTrail says, and programs look for
+	s := e.Service
+	r := TrailRecord{
+		EventVersion: trailVersion, UserIdentity: TrailIdentity{AccountID: e.Repository.Account, InvokedBy: internal},
+		EventTime: e.At.UTC().Format(time.RFC3339), EventSource: s.Source, EventName: s.Name, AWSRegion: s.Region,
+		SourceIPAddress: internal, UserAgent: internal, EventID: s.ID, ReadOnly: true, EventType: "AwsServiceEvent",
+		ServiceEventDetails: s.Details, ManagementEvent: true, RecipientAccountID: e.Repository.Account, EventCategory: "Management",
+	}
+	if e.Repository.Name != "" {
+		r.Resources = []TrailResource{{e.Repository.ARN(s.Region), e.Repository.Account, "AWS::ECR::Repository"}}
 	}
 	return r
 }

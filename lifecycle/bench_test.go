@@ -51,3 +51,26 @@ func BenchmarkEvaluate(b *testing.B) {
 		})
 	}
 }
+
+// A quarter of pushes and pulls, ten and fifty a day.
+func BenchmarkReplay(b *testing.B) {
+	p := mustParse(b, policy(tags("tagPrefixList", `["prod-"]`, keeps("100")), tags("tagPrefixList", `["dev-"]`, pushed("7")), `"tagStatus":"untagged",`+pushed("1")))
+	for _, n := range []int{1000, 10_000} {
+		h := &lifecycle.History{Images: large(n)}
+		from := now.Add(-90 * 24 * time.Hour)
+		for i := range 900 {
+			at := lifecycle.At(from.Add(time.Duration(i) * 144 * time.Minute))
+			h.Pushes = append(h.Pushes, lifecycle.Push{At: at, Digest: h.Images[i].Digest, Tag: "prod-r" + strconv.Itoa(i)})
+			for j := range 5 {
+				h.Pulls = append(h.Pulls, lifecycle.Pull{At: at + lifecycle.Instant(j)*lifecycle.Instant(20*time.Minute), Digest: h.Images[i/2].Digest})
+			}
+		}
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			for b.Loop() {
+				r := lifecycle.NewReplay(p, h, from, now, lifecycle.Soon)
+				for r.Day() {
+				}
+			}
+		})
+	}
+}

@@ -45,8 +45,8 @@ func (v *Verdict) Due() bool { return v.Outcome != Keep && v.HeldBy < 0 }
 
 // A Tally counts images.
 type Tally struct {
-	Images int
-	Bytes  int64 // sum of the images' sizes; layers that they share count each time
+	Images int   `json:"images"`
+	Bytes  int64 `json:"bytes"` // sum of the images' sizes; layers that they share count each time
 }
 
 func (t *Tally) add(m *Image) { t.Images++; t.Bytes += m.Size }

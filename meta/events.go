@@ -8,12 +8,19 @@ import (
 	"github.com/ecruhq/ecru/ecr"
 )
 
-// Append appends an event to the log, and with the first event of a call its
-// record for the audit trail.
+// Append appends an event to the log, and with the first event of a call, or
+// one of the server's own doing that has a Service, its record for the audit
+// trail.
 func (tx *Tx) Append(e ecr.Event) error {
 	tx.changed = true
 	var record any // null, unless the call has none yet
-	if call := e.Caller.Call; call != nil && call != tx.recorded {
+	if call := e.Caller.Call; e.Service != nil {
+		b, err := json.Marshal(e.Trail())
+		if err != nil {
+			return fmt.Errorf("record of a service event: %w", err)
+		}
+		record = string(b)
+	} else if call != nil && call != tx.recorded {
 		b, err := json.Marshal(e.Trail())
 		if err != nil {
 			return fmt.Errorf("record of a call: %w", err)

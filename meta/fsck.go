@@ -46,9 +46,24 @@ var rules = []rule{
 		where image_count <> (select count(*) from images i where i.repo_id = repositories.id)
 		or size_bytes <> (select coalesce(sum(i.size), 0) from images i where i.repo_id = repositories.id)`},
 	{"unused layer without review", `select r.name, b.digest from repository_blobs rb join repositories r on r.id = rb.repo_id join blobs b on b.id = rb.blob_id
-		where rb.review_after is null and not exists (select 1 from manifest_blobs m where m.repo_id = rb.repo_id and m.blob_id = rb.blob_id) limit $1`,
+		where rb.review_after is null and not exists (select 1 from manifest_blobs m where m.repo_id = rb.repo_id and m.blob_id = rb.blob_id)
+		and not exists (select 1 from expired_image_blobs e where e.repo_id = rb.repo_id and e.blob_id = rb.blob_id) limit $1`,
 		`update repository_blobs set review_after = $1
-		where review_after is null and not exists (select 1 from manifest_blobs m where m.repo_id = repository_blobs.repo_id and m.blob_id = repository_blobs.blob_id)`},
+		where review_after is null and not exists (select 1 from manifest_blobs m where m.repo_id = repository_blobs.repo_id and m.blob_id = repository_blobs.blob_id)
+		and not exists (select 1 from expired_image_blobs e where e.repo_id = repository_blobs.repo_id and e.blob_id = repository_blobs.blob_id)`},
+	{"expired image without layer link", `select i.digest, cast(e.blob_id as text) from expired_image_blobs e join expired_images i on i.id = e.expired_id
+		where not exists (select 1 from repository_blobs rb where rb.repo_id = e.repo_id and rb.blob_id = e.blob_id) limit $1`,
+		`insert into repository_blobs (repo_id, blob_id, review_after) select distinct e.repo_id, e.blob_id, cast(null as bigint) from expired_image_blobs e
+		join blobs b on b.id = e.blob_id
+		where not exists (select 1 from repository_blobs rb where rb.repo_id = e.repo_id and rb.blob_id = e.blob_id)`},
+	{"lifecycle policy without state", `select r.name, r.account from repositories r
+		where r.lifecycle_policy <> '' and not exists (select 1 from lifecycle_states s where s.repo_id = r.id) limit $1`,
+		`insert into lifecycle_states (repo_id, policy_id, version, put_at, due_at)
+		select r.id, '00000000-0000-4000-8000-000000000000', 1, r.created_at, r.created_at from repositories r
+		where r.lifecycle_policy <> '' and not exists (select 1 from lifecycle_states s where s.repo_id = r.id)`},
+	{"lifecycle state without policy", `select r.name, r.account from repositories r join lifecycle_states s on s.repo_id = r.id
+		where r.lifecycle_policy = '' limit $1`,
+		`delete from lifecycle_states where repo_id in (select id from repositories where lifecycle_policy = '')`},
 	{"live object in the trash", `select b.digest, b.storage_key from blob_trash t join blobs b on b.storage_key = t.storage_key limit $1`,
 		`delete from blob_trash where storage_key in (select storage_key from blobs)`},
 	{"blob without link", `select b.digest, b.storage_key from blobs b
@@ -117,6 +132,19 @@ func (tx *Tx) AllBlobs(after int64, limit int) (blobs []Link, err error) {
 		return err
 	}, `select id, digest, size, storage_key, `+isInline+` from blobs b where id > $1 order by id limit $2`, after, limit)
 	return blobs, err
+}
+
+// AllExpired returns the expired images of all repositories that follow after,
+// as AllManifests does.
+func (tx *Tx) AllExpired(after int64, limit int) (manifests []ecr.Manifest, err error) {
+	err = tx.each(func(rs rows) error {
+		var m ecr.Manifest
+		err := rs.Scan(&m.Row, &m.Digest, &m.Repository.Account, &m.Repository.Name, &m.Payload)
+		manifests = append(manifests, m)
+		return err
+	}, `select e.id, e.digest, r.account, r.name, e.payload from expired_images e join repositories r on r.id = e.repo_id
+		where e.id > $1 order by e.id limit $2`, after, limit)
+	return manifests, err
 }
 
 // AllManifests returns the images of all repositories that follow after, with

@@ -6,7 +6,8 @@ import (
 	"github.com/ecruhq/ecru/blob"
 )
 
-// Online garbage collection (DESIGN decision 6). Roots are image rows. A link
+// Online garbage collection (DESIGN decision 6). Roots are image rows, and
+// those of expired images that can be restored. A link
 // that may have lost its last reference carries review_after; a review that
 // finds no reference removes it, and the blob with its last link; the object's
 // key goes to blob_trash, and is deleted from the store outside of any
@@ -44,7 +45,7 @@ func (tx *Tx) ReviewLink(d DueLink, now, trashAt time.Time) (removed bool, err e
 	// would see the state from before them.
 	var due, used int64
 	err = tx.row([]any{&due, &used}, `select case when review_after < $3 then 1 else 0 end,
-			(select count(*) from (select 1 from manifest_blobs m where m.repo_id = $1 and m.blob_id = $2 limit 1) x)
+			(select count(*) from (`+references+` limit 1) x)
 		from repository_blobs where repo_id = $1 and blob_id = $2`, d.Repository, d.Blob, ms(now))
 	if err != nil {
 		return false, err

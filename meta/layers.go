@@ -94,12 +94,16 @@ func (tx *Tx) Lease(repo, blobID int64, reviewAfter time.Time) (bool, error) {
 	return n > 0, err
 }
 
-// Referenced reports whether an image of the repository has the blob.
+// Referenced reports whether an image of the repository has the blob, or one
+// that expired and can be restored.
 func (tx *Tx) Referenced(repo, blobID int64) (bool, error) {
 	var n int64
-	err := tx.row([]any{&n}, `select count(*) from (select 1 from manifest_blobs where repo_id = $1 and blob_id = $2 limit 1) x`, repo, blobID)
+	err := tx.row([]any{&n}, `select count(*) from (`+references+` limit 1) x`, repo, blobID)
 	return n > 0, err
 }
+
+// references are what needs the link of repository $1 and blob $2.
+const references = `select 1 from manifest_blobs where repo_id = $1 and blob_id = $2 union all select 1 from expired_image_blobs where repo_id = $1 and blob_id = $2`
 
 // Unlink removes a link that no image needs (else ErrExists), and the blob
 // with it if that was the last link; its object goes to the trash.

@@ -133,7 +133,8 @@ func (tx *Tx) InsertRepository(r *ecr.Repository) error {
 	return err
 }
 
-// UpdateRepository writes the settings of r that may change.
+// UpdateRepository writes the settings of r that may change, but for its
+// lifecycle policy.
 func (tx *Tx) UpdateRepository(r *ecr.Repository) error {
 	exclusions, err := list(r.MutabilityExclusion)
 	if err != nil {
@@ -143,9 +144,8 @@ func (tx *Tx) UpdateRepository(r *ecr.Repository) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.exec(`update repositories set mutability = $2, mutability_exclusion = $3, scan_on_push = $4, policy = $5,
-		lifecycle_policy = $6, tags = $7 where id = $1`,
-		r.Row, string(r.Mutability), exclusions, integer(r.ScanOnPush), r.Policy, r.LifecyclePolicy, rtags)
+	_, err = tx.exec(`update repositories set mutability = $2, mutability_exclusion = $3, scan_on_push = $4, policy = $5, tags = $6 where id = $1`,
+		r.Row, string(r.Mutability), exclusions, integer(r.ScanOnPush), r.Policy, rtags)
 	return err
 }
 
@@ -181,6 +181,9 @@ func (tx *Tx) DeleteRepository(row int64, trashAt time.Time) error {
 		return err
 	}
 	if _, err := tx.exec(`delete from uploads where repo_id = $1`, row); err != nil {
+		return err
+	}
+	if err := tx.DropLifecycle(row); err != nil {
 		return err
 	}
 	_, err := tx.exec(`delete from repositories where id = $1`, row)

@@ -9,7 +9,7 @@ import (
 	"github.com/ecruhq/ecru/ecr"
 )
 
-const scanColumns = `image_id, type, status, description, requested_at, first_at, completed_at, source_at, counts, suppressed`
+const imageScanColumns = `image_id, type, status, description, requested_at, first_at, completed_at, source_at, counts, suppressed`
 
 func (tx *Tx) scans(sql string, args ...any) (out []ecr.Scan, err error) {
 	err = tx.each(func(rs rows) error {
@@ -45,7 +45,7 @@ func uncount(text string, c *map[string]int) error {
 
 // Scan returns where the scan of an image stands, or ErrNotFound.
 func (tx *Tx) Scan(image int64, t ecr.ScanType) (ecr.Scan, error) {
-	list, err := tx.scans(`select `+scanColumns+` from image_scans where image_id = $1 and type = $2`, image, string(t))
+	list, err := tx.scans(`select `+imageScanColumns+` from image_scans where image_id = $1 and type = $2`, image, string(t))
 	if err == nil && len(list) == 0 {
 		err = ErrNotFound
 	}
@@ -61,7 +61,7 @@ func (tx *Tx) Scans(images []int64, t ecr.ScanType) (map[int64]ecr.Scan, error) 
 	out := make(map[int64]ecr.Scan, len(images))
 	for part := range slices.Chunk(images, 256) {
 		marks, args := in([]any{string(t)}, part)
-		list, err := tx.scans(`select `+scanColumns+` from image_scans where type = $1 and image_id in `+marks, args...)
+		list, err := tx.scans(`select `+imageScanColumns+` from image_scans where type = $1 and image_id in `+marks, args...)
 		if err != nil {
 			return nil, err
 		}

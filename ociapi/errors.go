@@ -74,6 +74,9 @@ var failures = [ecr.NumCodes]failure{
 	ecr.ExpiredCredentials:          {403, "DENIED"},
 	ecr.UnknownOperation:            {404, "UNSUPPORTED"},
 	ecr.Unavailable:                 {503, "UNAVAILABLE"},
+
+	ecr.LifecyclePolicyPreviewNotFound:   {404, "UNSUPPORTED"},
+	ecr.LifecyclePolicyPreviewInProgress: {400, "UNSUPPORTED"},
 }
 
 // fail answers a request that failed. What the caller may not know is logged,

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"github.com/ecruhq/ecru/blob"
+	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/meta"
 	"github.com/ecruhq/ecru/oci"
 )
@@ -50,7 +51,7 @@ func (r *Registry) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error)
 		o.Progress = func(string, int64, int64) {}
 	}
 	rep := new(FsckReport)
-	for _, stage := range []func(context.Context, FsckOptions, *FsckReport) error{r.fsckRows, r.fsckBlobs, r.fsckManifests, r.fsckOrphans} {
+	for _, stage := range []func(context.Context, FsckOptions, *FsckReport) error{r.fsckRows, r.fsckBlobs, r.fsckManifests, r.fsckExpired, r.fsckOrphans} {
 		if err := stage(ctx, o, rep); err != nil {
 			return rep, err
 		}
@@ -173,17 +174,27 @@ func (r *Registry) verifyObject(ctx context.Context, b meta.Link, quick bool) er
 }
 
 func (r *Registry) fsckManifests(ctx context.Context, o FsckOptions, rep *FsckReport) error {
-	done, total := int64(0), rep.Images
+	return r.fsckPayloads(ctx, o, rep, "manifests", rep.Images, (*meta.Tx).AllManifests)
+}
+
+// fsckExpired verifies the manifests of images that expired and can be
+// restored.
+func (r *Registry) fsckExpired(ctx context.Context, o FsckOptions, rep *FsckReport) error {
+	return r.fsckPayloads(ctx, o, rep, "expired manifests", 0, (*meta.Tx).AllExpired)
+}
+
+func (r *Registry) fsckPayloads(ctx context.Context, o FsckOptions, rep *FsckReport, stage string, total int64, list func(*meta.Tx, int64, int) ([]ecr.Manifest, error)) error {
+	done := int64(0)
 	for after := int64(0); ; {
 		err := r.db.ViewOne(ctx, func(tx *meta.Tx) error {
-			batch, err := tx.AllManifests(after, fsckBatch/10)
+			batch, err := list(tx, after, fsckBatch/10)
 			if len(batch) == 0 {
 				after = -1
 			}
 			for _, m := range batch {
 				after = m.Row
 				done++
-				o.Progress("manifests", done, max(done, total))
+				o.Progress(stage, done, max(done, total))
 				if got := oci.Of(oci.Digest(m.Digest).Algorithm(), m.Payload); string(got) != m.Digest {
 					rep.Findings = append(rep.Findings, meta.Fault{Kind: "bad manifest", Subject: m.Repository.Name + "@" + m.Digest,
 						Detail: fmt.Sprintf("its bytes have the digest %s", got)})

@@ -268,7 +268,7 @@ func (r *Registry) LifecycleGuards(ctx context.Context, c ecr.Caller, id ecr.Rep
 }
 
 // guards returns what guards the images of a repository at a moment: its
-// resource tags and what is reported as in use. Tags that are older than the
+// resource tags, the server's own settings, and what is reported as in use. Tags that are older than the
 // check of guards, and wrong, are an error.
 func (r *Registry) guards(tx *meta.Tx, repo *ecr.Repository, now time.Time) (lifecycle.Guards, error) {
 	tags := make(map[string]string, len(repo.Tags))
@@ -278,6 +278,9 @@ func (r *Registry) guards(tx *meta.Tx, repo *ecr.Repository, now time.Time) (lif
 	g, err := lifecycle.ParseGuards(tags)
 	if err != nil {
 		return g, ecr.Errorf(ecr.InvalidTagParameter, "The repository with name '%s' has an invalid tag: %v", repo.ID.Name, err)
+	}
+	if g.PulledWithin == 0 { // the tag says nothing
+		g.PulledWithin = r.cfg.Lifecycle.GuardPulledWithin
 	}
 	g.InUse, err = r.inUse(tx, repo.ID, now)
 	return g, err

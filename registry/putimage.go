@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/meta"
@@ -91,6 +92,7 @@ type push struct {
 	layers   map[string]int64
 	digests  []string // of layers
 	children []string
+	pushedAt time.Time // zero: now
 }
 
 // parse reads and checks what can be checked of a manifest by itself.
@@ -229,7 +231,10 @@ func (r *Registry) insert(tx *meta.Tx, repo *ecr.Repository, p *push) (*ecr.Imag
 		return nil, err
 	}
 	img := p.image
-	img.PushedAt, img.Tags = r.now(), p.in.tags()
+	img.PushedAt, img.Tags = p.pushedAt, p.in.tags()
+	if img.PushedAt.IsZero() {
+		img.PushedAt = r.now()
+	}
 	for _, child := range children {
 		img.Size = max(img.Size, child.Size)
 	}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/ecruhq/ecru/blob"
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/meta"
@@ -32,6 +34,8 @@ type Config struct {
 	Scheme string
 	Limits Limits
 	Times  Times
+	// Lifecycle is DefaultLifecycle if it has no Interval.
+	Lifecycle Lifecycle
 	// LinkKey signs the links of LayerURL; at least 32 bytes.
 	LinkKey []byte
 	Now     func() time.Time
@@ -98,6 +102,9 @@ type Registry struct {
 	policies policies
 	sessions sessions
 	pulls    pulls
+
+	process              string // of this process, for claims on work
+	runWork, previewWork wakeup
 }
 
 // New returns a Registry over its two stores.
@@ -109,7 +116,10 @@ func New(db *meta.DB, blobs blob.Store, cfg Config) *Registry {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Registry{db: db, blobs: blobs, cfg: cfg, cache: newCache(!db.Shared())}
+	if cfg.Lifecycle.Interval == 0 {
+		cfg.Lifecycle = DefaultLifecycle()
+	}
+	return &Registry{db: db, blobs: blobs, cfg: cfg, cache: newCache(!db.Shared()), process: uuid.NewString(), runWork: make(wakeup, 1), previewWork: make(wakeup, 1)}
 }
 
 // Region returns the region that r is.

@@ -69,6 +69,11 @@ func settle(repo *ecr.Repository) error {
 		}
 		repo.Policy = text
 	}
+	if repo.LifecyclePolicy != "" {
+		if _, err := parseLifecycle(repo.LifecyclePolicy); err != nil {
+			return err
+		}
+	}
 	tags, err := mergeTags(nil, repo.Tags)
 	repo.Tags = tags
 	return err
@@ -148,6 +153,11 @@ func (r *Registry) create(tx *meta.Tx, c ecr.Caller, id ecr.RepositoryID, repo *
 	} else if err != nil {
 		return err
 	}
+	if repo.LifecyclePolicy != "" {
+		if err := tx.PutLifecyclePolicy(repo.Row, r.policyRecord(repo.LifecyclePolicy, ecr.LifecyclePolicy{})); err != nil {
+			return err
+		}
+	}
 	return tx.Append(r.event(c, ecr.RepositoryCreated, "ecr:CreateRepository", id))
 }
 
@@ -174,6 +184,9 @@ func (r *Registry) DeleteRepository(ctx context.Context, c ecr.Caller, id ecr.Re
 					return ecr.Errorf(ecr.RepositoryNotEmpty, "The repository with name '%s' in registry with id '%s' cannot be deleted because it still contains images", id.Name, id.Account)
 				}
 				return r.deleteImages(tx, c, action, repo, images)
+			}
+			if n, err := r.forgetExpired(tx, repo.Row, now); err != nil || n > 0 {
+				return err
 			}
 			n, err := tx.UnlinkAll(repo.Row, now.Add(r.cfg.Times.Trash), deleteBatch)
 			if err != nil || n > 0 {

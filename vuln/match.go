@@ -17,6 +17,19 @@ const (
 	FixPartial Fix = "PARTIAL" // for some of the packages, or by some of the advisories
 )
 
+// CombineFix is the word for several packages that have one vulnerability.
+func CombineFix(fixes ...Fix) Fix {
+	out := FixNo
+	for i, f := range fixes {
+		if i == 0 {
+			out = f
+		} else if f != out {
+			return FixPartial
+		}
+	}
+	return out
+}
+
 // A Match is one vulnerability of a package.
 type Match struct {
 	// Vulnerability is the CVE's id, or the record's where no CVE is known.
@@ -100,7 +113,6 @@ func (a *Advisory) Affects(id Identity) bool {
 // other packages, nor with other streams.
 func (id Identity) about(a *Advisory) []*Affected {
 	var main, pro []*Affected
-	keys := id.Keys()
 	modular := strings.Contains(id.Version, moduleMark)
 	for i := range a.Affected {
 		f := &a.Affected[i]
@@ -108,9 +120,9 @@ func (id Identity) about(a *Advisory) []*Affected {
 			continue
 		}
 		switch {
-		case f.Ecosystem == keys[0].Ecosystem:
+		case f.Ecosystem == id.Ecosystem:
 			main = append(main, f)
-		case len(keys) > 1 && f.Ecosystem == keys[1].Ecosystem:
+		case id.underPro(f.Ecosystem):
 			pro = append(pro, f)
 		}
 	}
@@ -121,6 +133,13 @@ func (id Identity) about(a *Advisory) []*Affected {
 		return main
 	}
 	return pro
+}
+
+// underPro reports whether the ecosystem is that of the identity's release of
+// Ubuntu under Pro.
+func (id Identity) underPro(ecosystem string) bool {
+	release, ok := strings.CutPrefix(ecosystem, "Ubuntu:Pro:")
+	return ok && strings.HasPrefix(id.Ecosystem, "Ubuntu:") && id.Ecosystem[len("Ubuntu:"):] == release
 }
 
 // moduleMark is in the release of an rpm that is of a module.
@@ -308,13 +327,16 @@ func (id Identity) fix(records []*Advisory, v version) (string, Fix) {
 	if len(candidates) == 0 {
 		return "", FixNo
 	}
-	for _, c := range candidates {
+	for _, c := range candidates[:min(len(candidates), maxCandidates)] {
 		if !slices.ContainsFunc(records, func(a *Advisory) bool { return id.hit(id.about(a), c) != nil }) {
 			return c.text, FixYes
 		}
 	}
 	return candidates[0].text, FixPartial
 }
+
+// maxCandidates bounds the versions that are tried.
+const maxCandidates = 100
 
 // fixes are the fixed versions after v that the records name, in order. Another
 // stream of a module of rpms is no fix.
@@ -346,5 +368,5 @@ func (id Identity) fixes(records []*Advisory, v version) []version {
 		}
 		return strings.Compare(a.text, b.text)
 	})
-	return out
+	return slices.CompactFunc(out, func(a, b version) bool { return a.text == b.text })
 }

@@ -18,7 +18,7 @@ const (
 	maxNames      = 10_000 // aliases, upstream or related
 	maxAffected   = 20_000
 	maxVersions   = 200_000 // of the whole record
-	maxEvents     = 100_000 // of the whole record
+	maxEvents     = 20_000  // of the whole record
 	maxReferences = 100
 	maxScores     = 20
 )
@@ -336,11 +336,20 @@ func sortEvents(ecosystem string, events []recordEvent) ([]point, error) {
 	return points, failed
 }
 
+// maxChecks bounds the comparisons that are made to keep a list of versions
+// short.
+const maxChecks = 1_000_000
+
 // outside keeps the versions that no interval holds already.
 func (f *Affected) outside(versions []string) []string {
 	var out []string
+	check := len(versions)*len(f.Intervals) <= maxChecks
 	for _, text := range versions {
 		if text == "" || len(text) > maxVersion {
+			continue
+		}
+		if !check {
+			out = append(out, text)
 			continue
 		}
 		v, err := parseVersion(f.Ecosystem, text)

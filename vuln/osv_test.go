@@ -238,6 +238,35 @@ func TestModules(t *testing.T) {
 	}
 }
 
+// TestRPMVersions: an epoch of 0 may be left out, extended streams of Red Hat's
+// count for the release, distributions that the library does not know have the
+// order of rpms.
+func TestRPMVersions(t *testing.T) {
+	f := load(t, "Red Hat", "Rocky Linux")
+	amazon, err := ParseOSV([]byte(`{"id":"ALAS-1","upstream":["CVE-2024-1"],"affected":[{"package":{"ecosystem":"Amazon Linux:2023","name":"a"},"ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"},{"fixed":"1:2.0~rc1-1"}]}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.add(amazon)
+	for _, c := range []struct {
+		eco, name, version string
+		n                  int
+	}{
+		{"Red Hat:8", "git-lfs", "2.13.3-2.el8_6.1", 1},
+		{"Red Hat:8", "git-lfs", "2.13.3-3.el8_6.1", 0},
+		{"Red Hat:8", "git-lfs", "0:2.13.3-3.el8_6.1", 0},
+		{"Rocky Linux:8", "java-11-openjdk", "1:11.0.12.0.7-0.el8_4", 10},
+		{"Rocky Linux:8", "java-11-openjdk", "1:11.0.13.0.8-1.el8_4", 0},
+		{"Amazon Linux:2023", "a", "1:1.9-1", 1},
+		{"Amazon Linux:2023", "a", "3.0-1", 1},
+		{"Amazon Linux:2023", "a", "1:2.0-1", 0},
+	} {
+		if got := f.match(identity(c.eco, c.name, c.version)); len(got) != c.n {
+			t.Errorf("%s %s %s: %v, want %d", c.eco, c.name, c.version, vulnerabilities(got), c.n)
+		}
+	}
+}
+
 // TestUbuntuPro: a release's own word goes before Pro's, unless the package is
 // Pro's.
 func TestUbuntuPro(t *testing.T) {

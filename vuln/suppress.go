@@ -85,20 +85,33 @@ type Aside struct {
 // A finding of several packages is, if each of them is. Of several suppressions
 // the first counts.
 func Suppress(img *Image, findings []Finding, list []Suppression, at Place, now int64) Aside {
-	var active []int
+	byName := map[string][]int{} // those that are active, by vulnerability; "" is any
 	for i := range list {
 		if s := &list[i]; s.Active(now) && s.at(at) && s.Check() == nil {
-			active = append(active, i)
+			n := plain(s.Vulnerability)
+			byName[n] = append(byName[n], i)
 		}
 	}
 	out := Aside{By: make([]int, len(findings)), All: Count(findings), Open: Counts{}}
 	for i := range findings {
-		out.By[i] = img.aside(&findings[i], list, active)
+		out.By[i] = img.aside(&findings[i], list, candidates(&findings[i], byName))
 		if out.By[i] < 0 {
 			out.Open[findings[i].Rating.Severity]++
 		}
 	}
 	return out
+}
+
+// candidates are the suppressions that may be about a finding, in order.
+func candidates(f *Finding, byName map[string][]int) []int {
+	out := slices.Clone(byName[""])
+	for _, names := range [][]string{{f.Vulnerability}, f.Aliases, f.Advisories} {
+		for _, n := range names {
+			out = append(out, byName[plain(n)]...)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func (img *Image) aside(f *Finding, list []Suppression, active []int) int {

@@ -42,6 +42,17 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+func TestCombineFix(t *testing.T) {
+	for _, c := range []struct {
+		fixes []Fix
+		want  Fix
+	}{{nil, FixNo}, {[]Fix{FixYes}, FixYes}, {[]Fix{FixNo, FixNo}, FixNo}, {[]Fix{FixYes, FixYes, FixNo}, FixPartial}, {[]Fix{FixPartial}, FixPartial}} {
+		if got := CombineFix(c.fixes...); got != c.want {
+			t.Errorf("%v: %s", c.fixes, got)
+		}
+	}
+}
+
 func TestSuppress(t *testing.T) {
 	img, fs := found()
 	for _, c := range []struct {

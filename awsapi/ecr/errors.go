@@ -63,4 +63,7 @@ var exceptions = rpc.Exceptions{
 	ecr.ExpiredCredentials:          {"ExpiredTokenException", 403},
 	ecr.UnknownOperation:            {"UnknownOperationException", 404},
 	ecr.Unavailable:                 {"ServiceUnavailable", 503},
+
+	ecr.LifecyclePolicyPreviewNotFound:   {"LifecyclePolicyPreviewNotFoundException", 400},
+	ecr.LifecyclePolicyPreviewInProgress: {"LifecyclePolicyPreviewInProgressException", 400},
 }

@@ -35,6 +35,13 @@ func (s *Server) extensions() []rpc.Handler[call] {
 		// advisories.go
 		rpc.Op("DescribeAdvisorySources", s.describeAdvisorySources),
 		rpc.Op("StartAdvisoryUpdate", s.startAdvisoryUpdate),
+
+		// lifecycle.go
+		rpc.Op("RunLifecyclePolicy", s.runLifecyclePolicy),
+		rpc.Op("DescribeLifecyclePolicyRun", s.describeLifecyclePolicyRun),
+		rpc.Op("ExplainLifecyclePolicyPreview", s.explainLifecyclePolicyPreview),
+		rpc.Op("ListExpiredImages", s.listExpiredImages),
+		rpc.Op("RestoreExpiredImages", s.restoreExpiredImages),
 	}
 }
 

@@ -85,7 +85,7 @@ func description(f *registry.FoundIn) *string {
 }
 
 // basicFinding is a finding of basic scanning. ecru:override says that an
-// override sets it aside; fixed_version is Ecru's too.
+// override sets it aside; fixed_version and ecru:fix_available are Ecru's too.
 func basicFinding(f registry.FoundIn) types.ImageScanFinding {
 	uri := vuln.AdvisoryURL(f.Vulnerability)
 	if f.Advisory != nil {
@@ -113,6 +113,7 @@ func basicFinding(f registry.FoundIn) types.ImageScanFinding {
 		}
 	}
 	add("fixed_version", f.Fixed)
+	add("ecru:fix_available", string(f.Fix))
 	if f.Override != nil {
 		add("ecru:override", f.Override.Status)
 	}

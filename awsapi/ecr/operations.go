@@ -60,6 +60,13 @@ func (s *Server) handlers() []rpc.Handler[call] {
 		rpc.Op("GetRegistryPolicy", s.getRegistryPolicy),
 		rpc.Op("DeleteRegistryPolicy", s.deleteRegistryPolicy),
 
+		// lifecycle.go
+		rpc.Op("PutLifecyclePolicy", s.putLifecyclePolicy),
+		rpc.Op("GetLifecyclePolicy", s.getLifecyclePolicy),
+		rpc.Op("DeleteLifecyclePolicy", s.deleteLifecyclePolicy),
+		rpc.Op("StartLifecyclePolicyPreview", s.startLifecyclePolicyPreview),
+		rpc.Op("GetLifecyclePolicyPreview", s.getLifecyclePolicyPreview),
+
 		// templates.go
 		rpc.Op("CreateRepositoryCreationTemplate", s.createTemplate),
 		rpc.Op("UpdateRepositoryCreationTemplate", s.updateTemplate),
@@ -76,21 +83,16 @@ func (s *Server) handlers() []rpc.Handler[call] {
 // notBuilt holds the operations of ECR that this version does not serve.
 var notBuilt = [...]string{
 	"CreatePullThroughCacheRule",
-	"DeleteLifecyclePolicy",
 	"DeletePullThroughCacheRule",
 	"DeleteSigningConfiguration",
 	"DescribeImageReplicationStatus",
 	"DescribeImageSigningStatus",
 	"DescribePullThroughCacheRules",
 	"DescribeReplicationBackfillResults",
-	"GetLifecyclePolicy",
-	"GetLifecyclePolicyPreview",
 	"GetSigningConfiguration",
 	"ListReplicationBackfills",
-	"PutLifecyclePolicy",
 	"PutReplicationConfiguration",
 	"PutSigningConfiguration",
-	"StartLifecyclePolicyPreview",
 	"StartReplicationBackfill",
 	"StopReplicationBackfill",
 	"UpdatePullThroughCacheRule",

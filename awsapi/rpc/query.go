@@ -61,4 +61,7 @@ var QueryExceptions = Exceptions{
 	ecr.ExpiredCredentials:          {"ExpiredToken", 403},
 	ecr.UnknownOperation:            {"InvalidAction", 400},
 	ecr.Unavailable:                 {"ServiceUnavailable", 503},
+
+	ecr.LifecyclePolicyPreviewNotFound:   {"NoSuchEntity", 404},
+	ecr.LifecyclePolicyPreviewInProgress: {"EntityAlreadyExists", 409},
 }

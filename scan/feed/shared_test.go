@@ -186,7 +186,7 @@ func identities(t *testing.T, db *meta.DB) (ids []vuln.Identity) {
 	seen := map[vuln.Identity]bool{}
 	for _, eco := range []string{"Go", "AlmaLinux"} {
 		for i, name := range kept(t, db, eco) {
-			if i%7 != 0 && !strings.HasPrefix(name, "GO-2026") && !strings.HasPrefix(name, "ALSA-2026") {
+			if i%40 != 0 && !strings.HasPrefix(name, "GO-2026") {
 				continue
 			}
 			var body []byte
@@ -196,7 +196,10 @@ func identities(t *testing.T, db *meta.DB) (ids []vuln.Identity) {
 			}))
 			a, err := advisory.Decode(body)
 			must(t, err)
-			for _, f := range a.Affected {
+			for j, f := range a.Affected {
+				if j == 5 {
+					break
+				}
 				for _, iv := range f.Intervals {
 					for _, v := range []string{iv.Fixed, iv.Introduced, "0.0.1"} {
 						id := vuln.Identity{Key: f.Key, Version: v}

@@ -183,7 +183,7 @@ func (u *updater) ecosystem(ctx context.Context, f *meta.Feed) error {
 	if l.whole {
 		total = int64(len(l.rows))
 	}
-	if err := believe(len(gone), f.Records); err != nil {
+	if err := u.believe(f, len(gone)); err != nil {
 		return err
 	}
 	if err := u.read(ctx, f, l, changed, total); err != nil {
@@ -209,11 +209,11 @@ func (u *updater) ecosystem(ctx context.Context, f *meta.Feed) error {
 	return nil
 }
 
-// believe refuses a list that lacks most of what there was: that is a list that
-// was cut, or another source's.
-func believe(gone int, before int64) error {
-	if gone > 100 && int64(gone)*2 > before {
-		return fmt.Errorf("the list lacks %d of %d records that there were before, which is not believed; to begin anew, load from another source first", gone, before)
+// believe refuses a list that lacks most of what the same source had before: one
+// that was cut, or is another's.
+func (u *updater) believe(f *meta.Feed, gone int) error {
+	if f.Source == u.src.String() && gone > 100 && int64(gone)*2 > f.Records {
+		return fmt.Errorf("the list lacks %d of %d records that there were before, which is not believed; if it is right, load it once with ecru advisories load", gone, f.Records)
 	}
 	return nil
 }
@@ -306,7 +306,7 @@ func (u *updater) withoutList(ctx context.Context, f *meta.Feed, fresh bool) err
 	if err != nil {
 		return err
 	}
-	if err := believe(len(gone), f.Records); err != nil {
+	if err := u.believe(f, len(gone)); err != nil {
 		return err
 	}
 	if err := u.store.Drop(ctx, f.Row, gone); err != nil {

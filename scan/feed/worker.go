@@ -27,6 +27,10 @@ const (
 	ociStart = "oci:"
 )
 
+// loadTries is how often an artifact that was named by hand is tried; the
+// source of the configuration is tried for ever.
+const loadTries = 5
+
 // A Config says where advisories are from.
 type Config struct {
 	// Source is osv.dev, a URL, a folder, a zip file, or oci: and the reference
@@ -181,7 +185,11 @@ func (w *Worker) handle(ctx context.Context, j meta.Job) error {
 	defer src.close()
 	u := w.updater(src)
 	u.o = o
-	return w.update(ctx, u)
+	err = w.update(ctx, u)
+	if err != nil && j.Key == registry.AdvisoryLoad && j.Attempts >= loadTries && ctx.Err() == nil {
+		return job.Permanent(err)
+	}
+	return err
 }
 
 func (w *Worker) update(ctx context.Context, u *updater) error {

@@ -33,6 +33,13 @@ func Operations() []Operation {
 		// advisories.go
 		operation[DescribeAdvisorySourcesInput, DescribeAdvisorySourcesOutput]("DescribeAdvisorySources"),
 		operation[StartAdvisoryUpdateInput, StartAdvisoryUpdateOutput]("StartAdvisoryUpdate"),
+
+		// lifecycle.go
+		operation[RunLifecyclePolicyInput, RunLifecyclePolicyOutput]("RunLifecyclePolicy"),
+		operation[DescribeLifecyclePolicyRunInput, DescribeLifecyclePolicyRunOutput]("DescribeLifecyclePolicyRun"),
+		operation[ExplainLifecyclePolicyPreviewInput, ExplainLifecyclePolicyPreviewOutput]("ExplainLifecyclePolicyPreview"),
+		operation[ListExpiredImagesInput, ListExpiredImagesOutput]("ListExpiredImages"),
+		operation[RestoreExpiredImagesInput, RestoreExpiredImagesOutput]("RestoreExpiredImages"),
 	}
 }
 

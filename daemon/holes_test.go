@@ -42,6 +42,7 @@ var holeJSON = map[string]any{
 	"replicationConfiguration": map[string]any{"rules": []any{}}, "destination": map[string]string{"region": "eu-west-1", "registryId": mine},
 	"replicationBackfillId": "4f6a3c1e-0000-4000-8000-000000000000",
 	"lifecyclePolicyText":   holeLifecycle, "imageDigests": []string{digest},
+	"vulnerabilityId": "CVE-2026-1", "override": "ACCEPTED", "description": "d", "overrideId": "1", "format": "SPDX",
 	"source": "cluster", "images": []any{map[string]string{"imageDigest": digest}},
 }
 
@@ -79,6 +80,8 @@ var local = []string{
 	"CreateRepositoryCreationTemplate", "UpdateRepositoryCreationTemplate", "DeleteRepositoryCreationTemplate", "DescribeRepositoryCreationTemplates",
 	"RegisterPullTimeUpdateExclusion", "DeregisterPullTimeUpdateExclusion", "ListPullTimeUpdateExclusions",
 	"PutImagesInUse", "ListImagesInUse",
+	"PutRegistryScanningConfiguration", "GetRegistryScanningConfiguration", "BatchGetRepositoryScanningConfiguration",
+	"DescribeAdvisorySources", // of all accounts
 }
 
 // A holes is a server with two users, one in each account.
@@ -154,7 +157,11 @@ func (h *holes) api(target string, s service, action string, u *holeUser) string
 	text := body.Encode()
 	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 	if strings.Contains(target, "_") {
-		b, err := json.Marshal(holeJSON)
+		in := holeJSON
+		if action == "StartAdvisoryUpdate" { // an image needs other actions too
+			in = map[string]any{}
+		}
+		b, err := json.Marshal(in)
 		h.ok(b, err)
 		text = string(b)
 		header = http.Header{"Content-Type": {"application/x-amz-json-1.1"}, "X-Amz-Target": {target + "." + action}}

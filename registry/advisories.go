@@ -103,6 +103,9 @@ func (r *Registry) StartAdvisoryUpdate(ctx context.Context, c ecr.Caller, id ecr
 	if r.cfg.Account != "" && c.Account != r.cfg.Account {
 		return ecr.Errorf(ecr.AccessDenied, "advisories are shared by all accounts of this server; only users of its own account may update them")
 	}
+	if err := r.ask(ctx, c, action, ecr.RepositoryID{Account: c.Account}, "*"); err != nil {
+		return err // before it is said what images there are
+	}
 	key, payload := AdvisorySource, []byte(nil)
 	if ref != (ecr.ImageID{}) {
 		m, err := r.GetManifest(ctx, c, id, ref, true)

@@ -22,7 +22,7 @@ var exceptions = rpc.Exceptions{
 	ecr.ScanNotFound:                {"ScanNotFoundException", 400},
 	ecr.UnsupportedImageType:        {"UnsupportedImageTypeException", 400},
 	ecr.ImageIsArchived:             {"ImageArchivedException", 400},
-	ecr.OverrideNotFound:            {"InvalidParameterException", 400},
+	ecr.OverrideNotFound:            {"ValidationException", 400},
 	ecr.ImageNotFound:               {"ImageNotFoundException", 400},
 	ecr.ImageAlreadyExists:          {"ImageAlreadyExistsException", 400},
 	ecr.ImageTagAlreadyExists:       {"ImageTagAlreadyExistsException", 400},

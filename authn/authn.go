@@ -22,6 +22,11 @@ type Options struct {
 	// TrustedProxies are the addresses whose X-Forwarded-For and
 	// X-Forwarded-Proto are believed.
 	TrustedProxies []netip.Prefix
+	// Regions opens the tokens of other regions that replicate; nil: none may.
+	Regions *identity.Regions
+	// RegionCertificates has other regions show a certificate that the server
+	// has verified, besides their token.
+	RegionCertificates bool
 }
 
 // An Authenticator identifies callers. Its methods are safe for concurrent use.
@@ -39,6 +44,15 @@ var (
 	errBad  = ecr.Errorf(ecr.BadCredentials, "The Authorization header is not Basic with user AWS and a token of GetAuthorizationToken")
 )
 
+var errNoCertificate = ecr.Errorf(ecr.BadCredentials, "This server takes replication only over TLS with a client's certificate: give cert and cert-key in the other region's --replication-region")
+
+// Users of Basic: who logs in has a token of GetAuthorizationToken, another
+// region that replicates one that it has signed.
+const (
+	loginUser  = "AWS"
+	regionUser = "replication"
+)
+
 // maxHeader bounds an Authorization header, and maxAgent what is kept of a
 // User-Agent.
 const (
@@ -47,15 +61,18 @@ const (
 )
 
 // Registry identifies the caller of the registry: Basic, the user AWS and a
-// token. Errors: NotAuthenticated without credentials, BadCredentials,
+// token, or another region's. Errors: NotAuthenticated without credentials, BadCredentials,
 // ExpiredCredentials.
 func (a *Authenticator) Registry(r *http.Request, requestID string) (ecr.Caller, error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
 		return ecr.Caller{}, errNone
 	}
-	password, ok := parseBasic(header)
-	if !ok {
+	user, password, ok := parseBasic(header)
+	if ok && user == regionUser && a.opt.Regions != nil {
+		return a.region(r, password, requestID)
+	}
+	if !ok || user != loginUser {
 		return ecr.Caller{}, errBad
 	}
 	p, key, err := a.id.OpenToken(r.Context(), password)
@@ -67,17 +84,31 @@ func (a *Authenticator) Registry(r *http.Request, requestID string) (ecr.Caller,
 	return c, nil
 }
 
-// parseBasic returns the password of the user AWS.
-func parseBasic(header string) (password string, ok bool) {
+// region identifies a region that replicates.
+func (a *Authenticator) region(r *http.Request, token, requestID string) (ecr.Caller, error) {
+	p, region, err := a.opt.Regions.Open(token)
+	if err != nil {
+		return ecr.Caller{}, err
+	}
+	if a.opt.RegionCertificates && region != a.opt.Region && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
+		return ecr.Caller{}, errNoCertificate
+	}
+	c := a.caller(r, requestID)
+	c.Principal, c.Replication = p, region
+	return c, nil
+}
+
+// parseBasic returns user and password.
+func parseBasic(header string) (user, password string, ok bool) {
 	const scheme = "Basic "
 	if len(header) > maxHeader || len(header) < len(scheme) || !strings.EqualFold(header[:len(scheme)], scheme) {
-		return "", false
+		return "", "", false
 	}
 	b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(header[len(scheme):]))
 	if err != nil {
-		return "", false
+		return "", "", false
 	}
-	return strings.CutPrefix(string(b), "AWS:")
+	return strings.Cut(string(b), ":")
 }
 
 // Anonymous describes who makes a request that needs no credentials.

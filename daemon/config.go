@@ -74,6 +74,8 @@ type Config struct {
 	AdvisoriesNoMalicious bool
 	AdvisoriesKEV         string
 	AdvisoriesEPSS        string
+	ReplicationRegions    []string
+	ReplicationClientCA   string
 
 	MaxRepositories int64
 	MaxImages       int64
@@ -133,6 +135,8 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.AdvisoriesNoMalicious, "advisories-no-malicious", false, "leave out records of malicious packages, which are most of npm's")
 	f.StringVar(&c.AdvisoriesKEV, "advisories-kev", "", "URL of CISA's catalogue of known exploited vulnerabilities, JSON; empty means from the source, or with osv.dev from CISA")
 	f.StringVar(&c.AdvisoriesEPSS, "advisories-epss", "", "URL of the scores of EPSS, CSV in gzip; empty means from the source, or with osv.dev from EPSS")
+	f.StringSliceVar(&c.ReplicationRegions, "replication-region", nil, replicationUsage)
+	f.StringVar(&c.ReplicationClientCA, "replication-client-ca", "", "file of the authority that must have signed the certificates which other regions show when they replicate to this one, PEM; empty: they need none")
 	f.Int64Var(&c.MaxRepositories, "max-repositories", limits.Repositories, "repositories in an account")
 	f.Int64Var(&c.MaxImages, "max-images-per-repository", limits.ImagesPerRepository, "images in a repository")
 	f.Int64Var(&c.MaxTags, "max-tags-per-image", limits.TagsPerImage, "tags on an image")
@@ -187,6 +191,12 @@ func (c *Config) check() error {
 	}
 	if _, err := c.proxies(); err != nil {
 		return err
+	}
+	if _, err := c.peers(); err != nil {
+		return err
+	}
+	if c.ReplicationClientCA != "" && c.TLSCert == "" && !c.TLSSelfSigned {
+		return fmt.Errorf("replication-client-ca: clients show certificates over TLS only: set tls-cert and tls-key, or tls-self-signed")
 	}
 	if err := new(slog.LevelVar).UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return fmt.Errorf("log-level: %q is not debug, info, warn or error", c.LogLevel)

@@ -26,6 +26,7 @@ type Core struct {
 	Registry *registry.Registry
 	Identity *identity.Identity
 	Audit    *audit.Log
+	Regions  *identity.Regions
 
 	Advisories *advisory.Store
 
@@ -50,11 +51,23 @@ func (c *Config) openDB(ctx context.Context, create bool, log *slog.Logger) (*Co
 	if url == "" {
 		url = filepath.Join(c.Data, databaseFile)
 	}
+	peers, err := c.peers()
+	if err != nil {
+		return nil, err
+	}
+	var regions []identity.Region
+	for _, p := range peers {
+		regions = append(regions, p.region)
+	}
+	known, err := identity.NewRegions(keys, c.Region, regions, time.Now)
+	if err != nil {
+		return nil, err
+	}
 	db, err := meta.Open(ctx, meta.Options{URL: url, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	core := &Core{DB: db, Advisories: advisory.New(db, time.Now, log), Identity: identity.New(db, keys, c.Region, time.Now), linkKey: keys.Derive("layer links")}
+	core := &Core{DB: db, Regions: known, Advisories: advisory.New(db, time.Now, log), Identity: identity.New(db, keys, c.Region, time.Now), linkKey: keys.Derive("layer links")}
 	cfg := audit.Config{Region: c.Region, MaxAge: c.AuditMaxAge, MaxBytes: int64(c.AuditMaxBytes), Now: time.Now, Log: log}
 	if c.AuditLog != "" {
 		cfg.Sink = &audit.Sink{Path: c.AuditLog, Size: int64(c.AuditLogSize), Files: c.AuditLogFiles}
@@ -86,9 +99,13 @@ func (c *Config) open(ctx context.Context, create, readOnly bool, log *slog.Logg
 	limits := registry.DefaultLimits()
 	limits.Repositories, limits.ImagesPerRepository, limits.TagsPerImage = c.MaxRepositories, c.MaxImages, c.MaxTags
 	limits.LayerBytes = int64(c.MaxLayer)
+	peers, err := c.peers()
+	if err != nil {
+		return nil, errors.Join(err, core.Close())
+	}
 	core.Registry = registry.New(core.DB, core.Blobs, registry.Config{
 		Region: c.Region, Account: c.Account, Host: func(account string) string { return c.host(c.registryHost(), account) }, Scheme: c.scheme(),
-		Limits: limits, Now: time.Now, Log: log, LinkKey: core.linkKey,
+		Limits: limits, Now: time.Now, Log: log, LinkKey: core.linkKey, Regions: regionNames(peers),
 		Lifecycle: c.lifecycle(),
 		Times:     registry.Times{Upload: c.UploadTTL, Grace: c.GCGrace, Link: c.LinkTTL, Trash: c.TrashDelay, Orphan: c.OrphanAge, Pulls: c.PullFlush},
 	})

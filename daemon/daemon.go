@@ -27,6 +27,7 @@ import (
 	"github.com/ecruhq/ecru/gc"
 	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
+	"github.com/ecruhq/ecru/replicate"
 	"github.com/ecruhq/ecru/scan"
 	"github.com/ecruhq/ecru/scan/extract"
 	"github.com/ecruhq/ecru/scan/feed"
@@ -55,6 +56,7 @@ type Server struct {
 	gc      *gc.Collector
 	scan    *scan.Scanner
 	feeds   *feed.Worker
+	copies  *replicate.Replicator
 	expiry  *expiry.Worker
 	web     webIdentities
 
@@ -93,6 +95,9 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (_ 
 	}
 	if s.certificate != nil {
 		s.tls = s.certificate.config()
+		if err = s.cfg.clientCertificates(s.tls); err != nil {
+			return nil, err
+		}
 	}
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w (choose another address with --listen)", err)
@@ -110,7 +115,7 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (_ 
 	if err := s.ensureRoot(ctx, out); err != nil {
 		return nil, err
 	}
-	return s, s.wire()
+	return s, s.wire(ctx)
 }
 
 func (s *Server) listenMetrics(ctx context.Context) error {
@@ -169,13 +174,13 @@ func (s *Server) checkCredentials() error {
 	return nil
 }
 
-func (s *Server) wire() (err error) {
+func (s *Server) wire(ctx context.Context) (err error) {
 	proxies, err := s.cfg.proxies()
 	if err != nil {
 		return err
 	}
 	h := &handler{obs: &observer{m: s.metrics, log: s.log, access: s.cfg.AccessLog, trail: s.core.Audit}, account: s.cfg.Account, region: s.cfg.Region, idle: s.cfg.IdleTimeout, prefix: newPrefix(), log: s.log}
-	h.auth = authn.New(s.core.Identity, authn.Options{Region: s.cfg.Region, Now: time.Now, TrustedProxies: proxies})
+	h.auth = authn.New(s.core.Identity, authn.Options{Region: s.cfg.Region, Now: time.Now, TrustedProxies: proxies, Regions: s.core.Regions, RegionCertificates: s.cfg.ReplicationClientCA != ""})
 	issuers, err := s.cfg.issuerKeys()
 	if err != nil {
 		return err
@@ -192,6 +197,11 @@ func (s *Server) wire() (err error) {
 	s.handler = h
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
 	s.feeds = feed.New(s.core.DB, s.core.Advisories, s.core.Registry, s.cfg.advisories(), time.Now, s.log, s.metrics.registry)
+	targets, err := s.replicationTargets(ctx)
+	if err != nil {
+		return err
+	}
+	s.copies = replicate.New(s.core.DB, s.core.Registry, replicate.Config{Targets: targets, Now: time.Now, Log: s.log, Metrics: s.metrics.registry})
 	s.expiry = expiry.New(s.core.Registry, min(lifecyclePoll, s.cfg.LifecycleInterval), s.log, s.metrics.registry)
 	s.scan, err = scan.New(s.core.DB, s.core.Registry, s.core.Advisories, scan.Config{
 		Extract: extract.Config{Workers: s.cfg.ScanWorkers}, Log: s.log, Metrics: s.metrics.registry,
@@ -286,6 +296,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	if s.cfg.ScanWorkers > 0 {
 		wg.Go(func() { s.scan.Run(workers) })
 	}
+	wg.Go(func() { s.copies.Run(workers) })
 	if s.certificate != nil {
 		wg.Go(func() {
 			job.Every(workers, s.log, "certificate", certCheck, func(context.Context) error { return s.certificate.reload() })

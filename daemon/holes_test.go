@@ -39,7 +39,9 @@ var holeJSON = map[string]any{
 	"policyText": holePolicy, "force": true, "resourceArn": "arn:aws:ecr:us-east-1:" + mine + ":repository/a/b", "tags": []any{map[string]string{"Key": "k", "Value": "v"}},
 	"tagKeys": []string{"k"}, "name": "BASIC_SCAN_TYPE_VERSION", "value": "AWS_NATIVE", "prefix": "x", "prefixes": []string{"x"}, "appliedFor": []string{"CREATE_ON_PUSH"},
 	"principalArn": "arn:aws:iam::" + mine + ":user/x", "subjectId": map[string]string{"imageDigest": digest},
-	"lifecyclePolicyText": holeLifecycle, "imageDigests": []string{digest},
+	"replicationConfiguration": map[string]any{"rules": []any{}}, "destination": map[string]string{"region": "eu-west-1", "registryId": mine},
+	"replicationBackfillId": "4f6a3c1e-0000-4000-8000-000000000000",
+	"lifecyclePolicyText":   holeLifecycle, "imageDigests": []string{digest},
 	"source": "cluster", "images": []any{map[string]string{"imageDigest": digest}},
 }
 
@@ -73,7 +75,7 @@ var open = []string{"sts:GetCallerIdentity", "sts:GetSessionToken", "sts:AssumeR
 // local are the operations of ECR that are always about the caller's own
 // account.
 var local = []string{
-	"GetAuthorizationToken", "DescribeRegistry", "GetAccountSetting", "PutAccountSetting", "PutRegistryPolicy", "GetRegistryPolicy", "DeleteRegistryPolicy",
+	"GetAuthorizationToken", "DescribeRegistry", "PutReplicationConfiguration", "GetAccountSetting", "PutAccountSetting", "PutRegistryPolicy", "GetRegistryPolicy", "DeleteRegistryPolicy",
 	"CreateRepositoryCreationTemplate", "UpdateRepositoryCreationTemplate", "DeleteRepositoryCreationTemplate", "DescribeRepositoryCreationTemplates",
 	"RegisterPullTimeUpdateExclusion", "DeregisterPullTimeUpdateExclusion", "ListPullTimeUpdateExclusions",
 	"PutImagesInUse", "ListImagesInUse",

@@ -20,6 +20,9 @@ type Caller struct {
 	UserAgent    string
 	RequestID    string
 	TLS          bool
+	// Replication is the region whose registry replicates, by the credentials
+	// of regions among each other; "" for everybody else.
+	Replication string
 	// Request gives the condition keys of this request alone, in lower case,
 	// where the core sets them for itself.
 	Request map[string][]string

@@ -50,6 +50,9 @@ const (
 	TemplateNotFound
 	ExclusionAlreadyExists
 	ExclusionNotFound
+	BackfillUnderWay // one for that destination's region
+	BackfillNotFound
+	BackfillInvalidStatus
 	NoSuchEntity
 	EntityAlreadyExists
 	DeleteConflict

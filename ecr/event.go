@@ -21,6 +21,7 @@ const (
 	OverrideDeleted   EventType = "OverrideDeleted"
 	OverrideExpiring  EventType = "OverrideExpiring" // in a week
 	OverrideExpired   EventType = "OverrideExpired"
+	ImageReplicated   EventType = "ImageReplicated" // by another registry, which its principal tells; follows the event of the push
 	LayerPushed       EventType = "LayerPushed"
 	LayerMounted      EventType = "LayerMounted"
 	LayerUnlinked     EventType = "LayerUnlinked"

@@ -54,7 +54,8 @@ func Extensions() []Action {
 
 // ecrActions are those of ECR (Service Authorization Reference, "Actions,
 // resources, and condition keys for Amazon Elastic Container Registry").
-// ListImageReferrers is none of them: it asks for BatchGetImage.
+// ListImageReferrers is none of them: it asks for BatchGetImage. Those of
+// backfills are taken to be named after their operations, which are newer.
 func ecrActions() []Action {
 	return []Action{
 		{"ecr:BatchCheckLayerAvailability", LevelRead, true},
@@ -80,6 +81,7 @@ func ecrActions() []Action {
 		{"ecr:DescribeImages", LevelList, true},
 		{"ecr:DescribePullThroughCacheRules", LevelList, false},
 		{"ecr:DescribeRegistry", LevelRead, false},
+		{"ecr:DescribeReplicationBackfillResults", LevelRead, false},
 		{"ecr:DescribeRepositories", LevelRead, true},
 		{"ecr:DescribeRepositoryCreationTemplates", LevelRead, false},
 		{"ecr:GetAccountSetting", LevelRead, false},
@@ -95,6 +97,7 @@ func ecrActions() []Action {
 		{"ecr:InitiateLayerUpload", LevelWrite, true},
 		{"ecr:ListImages", LevelList, true},
 		{"ecr:ListPullTimeUpdateExclusions", LevelList, false},
+		{"ecr:ListReplicationBackfills", LevelList, false},
 		{"ecr:ListTagsForResource", LevelRead, true},
 		{"ecr:PutAccountSetting", LevelWrite, false},
 		{"ecr:PutImage", LevelWrite, true},
@@ -110,6 +113,8 @@ func ecrActions() []Action {
 		{"ecr:SetRepositoryPolicy", LevelPermissions, true},
 		{"ecr:StartImageScan", LevelWrite, true},
 		{"ecr:StartLifecyclePolicyPreview", LevelWrite, true},
+		{"ecr:StartReplicationBackfill", LevelWrite, false},
+		{"ecr:StopReplicationBackfill", LevelWrite, false},
 		{"ecr:TagResource", LevelTagging, true},
 		{"ecr:UntagResource", LevelTagging, true},
 		{"ecr:UpdateImageStorageClass", LevelWrite, true},

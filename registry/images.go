@@ -15,7 +15,11 @@ import (
 // the two is set. Unless head is set it counts as a pull.
 // Errors: RepositoryNotFound, ImageNotFound.
 func (r *Registry) GetManifest(ctx context.Context, c ecr.Caller, id ecr.RepositoryID, ref ecr.ImageID, head bool) (*ecr.Manifest, error) {
-	e, err := r.open(ctx, c, "ecr:BatchGetImage", id)
+	action := "ecr:BatchGetImage"
+	if head && c.Replication != "" { // it may learn what is there, and no more
+		action = actReplicate
+	}
+	e, err := r.open(ctx, c, action, id)
 	if err != nil {
 		return nil, err
 	}

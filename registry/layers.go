@@ -299,8 +299,12 @@ func (r *Registry) mountable(tx *meta.Tx, c ecr.Caller, to, from ecr.RepositoryI
 	if err != nil {
 		return none, err
 	}
+	action := "ecr:GetDownloadUrlForLayer"
+	if c.Replication != "" { // it may read nothing, so there is nothing to gain by a mount
+		action = actReplicate
+	}
 	for _, source := range sources {
-		if r.allowIn(tx, c, "ecr:GetDownloadUrlForLayer", source.ID, source, nil) != nil {
+		if r.allowIn(tx, c, action, source.ID, source, nil) != nil {
 			continue
 		}
 		links, err := tx.LockLinks(source.Row, []string{digest})

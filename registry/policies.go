@@ -66,6 +66,9 @@ func (r *Registry) allow(c ecr.Caller, action, resource, account string, p rules
 	if c.Principal == nil {
 		return ecr.Errorf(ecr.NotAuthenticated, "Not Authorized")
 	}
+	if c.Replication != "" {
+		action = replicating(action)
+	}
 	d := iam.Evaluate(&iam.Request{
 		Principal: c.Principal, Action: action, Resource: resource, Account: account, Time: r.cfg.Now(),
 		ResourcePolicy: p.resource, RegistryPolicy: p.registry,
@@ -81,6 +84,19 @@ func (r *Registry) allow(c ecr.Caller, action, resource, account string, p rules
 	}
 	return ecr.Denied(c, action, resource, d)
 }
+
+// replicating is the action that an operation asks of another region's
+// registry: all that a push takes is one action to it, which a registry's
+// policy can allow (ECR user guide, "Private image replication").
+func replicating(action string) string {
+	switch action {
+	case "ecr:BatchCheckLayerAvailability", actInitiate, actPart, actComplete, "ecr:PutImage":
+		return actReplicate
+	}
+	return action
+}
+
+const actReplicate = "ecr:ReplicateImage"
 
 // requestTags gives the condition keys of the tags that a request sets.
 func requestTags(tags []ecr.Tag) map[string][]string {

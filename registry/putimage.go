@@ -180,6 +180,9 @@ func (r *Registry) put(tx *meta.Tx, c ecr.Caller, repo *ecr.Repository, p *push)
 		if err := tx.Append(e); err != nil {
 			return nil, nil, err
 		}
+		if err := r.replicated(tx, e); err != nil {
+			return nil, nil, err
+		}
 		e.Type = ecr.ImageTagged
 	}
 	return img, nil, nil

@@ -34,6 +34,8 @@ type Config struct {
 	Scheme string
 	Limits Limits
 	Times  Times
+	// Regions are those that images can be replicated to, besides its own.
+	Regions []string
 	// Lifecycle is DefaultLifecycle if it has no Interval.
 	Lifecycle Lifecycle
 	// LinkKey signs the links of LayerURL; at least 32 bytes.

@@ -106,13 +106,6 @@ func (r *Registry) updateRegistry(ctx context.Context, c ecr.Caller, action, acc
 	return r.denied(ctx, c, action, id, err)
 }
 
-// DescribeRegistry checks that the caller may describe an account's registry.
-// There is nothing to describe yet but its ID: replication is not built.
-func (r *Registry) DescribeRegistry(ctx context.Context, c ecr.Caller, account string) error {
-	const action = "ecr:DescribeRegistry"
-	return r.ask(ctx, c, action, ecr.RepositoryID{Account: account}, "*")
-}
-
 // RegisterPullTimeExclusion keeps the pulls of a principal from moving the time
 // of the last pull.
 func (r *Registry) RegisterPullTimeExclusion(ctx context.Context, c ecr.Caller, principalARN string) (ecr.PullTimeExclusion, error) {

@@ -194,8 +194,9 @@ func repositoryFrom(t *ecr.Template) ecr.Repository {
 }
 
 // ensure creates the repository that a push goes to, if it does not exist and
-// a template of its account, applied for CREATE_ON_PUSH, catches its name. The
-// caller must be allowed both the push, by action, and ecr:CreateRepository;
+// a template of its account, applied for CREATE_ON_PUSH, catches its name. What
+// another region replicates makes a repository in any case, by a template that
+// is applied for REPLICATION or with ECR's defaults. The caller must be allowed both the push, by action, and ecr:CreateRepository;
 // whoever is not creates nothing. Without a template it does nothing: the
 // operation finds out that there is no repository.
 func (r *Registry) ensure(ctx context.Context, c ecr.Caller, action string, id ecr.RepositoryID) error {
@@ -213,7 +214,11 @@ func (r *Registry) ensure(ctx context.Context, c ecr.Caller, action string, id e
 	err = r.db.View(ctx, func(tx *meta.Tx) error {
 		prefixes := prefixesOf(id.Name)
 		ts, err := tx.TemplatesFor(id.Account, prefixes)
-		found = longest(ts, prefixes)
+		if c.Replication == "" {
+			found = longest(ts, prefixes, "CREATE_ON_PUSH")
+		} else if found = longest(ts, prefixes, "REPLICATION"); found == nil {
+			found = new(ecr.Template)
+		}
 		return err
 	})
 	if err != nil || found == nil {
@@ -230,16 +235,16 @@ func (r *Registry) ensure(ctx context.Context, c ecr.Caller, action string, id e
 	return err
 }
 
-// longest returns the template for pushes with the first of prefixes, which
-// are in order.
-func longest(ts []*ecr.Template, prefixes []string) *ecr.Template {
+// longest returns the template with the first of prefixes, which are in order,
+// that is applied for a purpose.
+func longest(ts []*ecr.Template, prefixes []string, purpose string) *ecr.Template {
 	for _, p := range prefixes {
 		for _, t := range ts {
 			if t.Prefix != p {
 				continue
 			}
 			for _, a := range t.AppliedFor {
-				if a == "CREATE_ON_PUSH" {
+				if a == purpose {
 					return t
 				}
 			}

@@ -46,6 +46,9 @@ var exceptions = rpc.Exceptions{
 	ecr.TemplateNotFound:            {"TemplateNotFoundException", 400},
 	ecr.ExclusionAlreadyExists:      {"ExclusionAlreadyExistsException", 400},
 	ecr.ExclusionNotFound:           {"ExclusionNotFoundException", 400},
+	ecr.BackfillUnderWay:            {"ReplicationBackfillInProgressException", 400},
+	ecr.BackfillNotFound:            {"ReplicationBackfillNotFoundException", 400},
+	ecr.BackfillInvalidStatus:       {"ReplicationBackfillInvalidStatusException", 400},
 	ecr.NoSuchEntity:                {"InvalidParameterException", 400}, // IAM's: no operation here has them
 	ecr.EntityAlreadyExists:         {"InvalidParameterException", 400},
 	ecr.DeleteConflict:              {"InvalidParameterException", 400},

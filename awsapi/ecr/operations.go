@@ -48,9 +48,17 @@ func (s *Server) handlers() []rpc.Handler[call] {
 		rpc.Op("GetAuthorizationToken", s.getAuthorizationToken),
 
 		// registry.go
-		rpc.Op("DescribeRegistry", s.describeRegistry),
 		rpc.Op("GetAccountSetting", s.getAccountSetting),
 		rpc.Op("PutAccountSetting", s.putAccountSetting),
+
+		// replication.go
+		rpc.Op("DescribeRegistry", s.describeRegistry),
+		rpc.Op("PutReplicationConfiguration", s.putReplicationConfiguration),
+		rpc.Op("DescribeImageReplicationStatus", s.describeImageReplicationStatus),
+		rpc.Op("StartReplicationBackfill", s.startReplicationBackfill),
+		rpc.Op("StopReplicationBackfill", s.stopReplicationBackfill),
+		rpc.Op("DescribeReplicationBackfillResults", s.describeReplicationBackfillResults),
+		rpc.Op("ListReplicationBackfills", s.listReplicationBackfills),
 
 		// policies.go
 		rpc.Op("SetRepositoryPolicy", s.setRepositoryPolicy),
@@ -85,16 +93,10 @@ var notBuilt = [...]string{
 	"CreatePullThroughCacheRule",
 	"DeletePullThroughCacheRule",
 	"DeleteSigningConfiguration",
-	"DescribeImageReplicationStatus",
 	"DescribeImageSigningStatus",
 	"DescribePullThroughCacheRules",
-	"DescribeReplicationBackfillResults",
 	"GetSigningConfiguration",
-	"ListReplicationBackfills",
-	"PutReplicationConfiguration",
 	"PutSigningConfiguration",
-	"StartReplicationBackfill",
-	"StopReplicationBackfill",
 	"UpdatePullThroughCacheRule",
 	"ValidatePullThroughCacheRule",
 }

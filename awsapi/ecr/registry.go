@@ -4,18 +4,7 @@ import (
 	"context"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecr"
-	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 )
-
-func (s *Server) describeRegistry(ctx context.Context, c call, _ *sdk.DescribeRegistryInput) (*sdk.DescribeRegistryOutput, error) {
-	if err := s.reg.DescribeRegistry(ctx, c.Caller, c.Account); err != nil {
-		return nil, err
-	}
-	return &sdk.DescribeRegistryOutput{
-		RegistryId:               &c.Account,
-		ReplicationConfiguration: &types.ReplicationConfiguration{Rules: []types.ReplicationRule{}},
-	}, nil
-}
 
 func (s *Server) getAccountSetting(ctx context.Context, c call, in *sdk.GetAccountSettingInput) (*sdk.GetAccountSettingOutput, error) {
 	value, err := s.reg.GetAccountSetting(ctx, c.Caller, *in.Name)

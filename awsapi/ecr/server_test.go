@@ -175,7 +175,7 @@ func TestRefusedBeforeTheCore(t *testing.T) {
 		status             int
 		exception, message string
 	}{
-		{"an operation to come", "StartReplicationBackfill", `{}`, 404, "UnknownOperationException", "The operation StartReplicationBackfill is not built yet in this version of Ecru."},
+		{"an operation to come", "ValidatePullThroughCacheRule", `{}`, 404, "UnknownOperationException", "The operation ValidatePullThroughCacheRule is not built yet in this version of Ecru."},
 		{"one that ECR has not", "DropRepository", `{}`, 404, "UnknownOperationException", `ECR has no operation "DropRepository".`},
 		{"none", "", `{}`, 404, "UnknownOperationException", `ECR has no operation "".`},
 		{"one with bytes that are no text", "a\xff\n" + strings.Repeat("x", 80), `{}`, 404, "UnknownOperationException", `ECR has no operation "a\xff\n` + strings.Repeat("x", 61) + `…".`},

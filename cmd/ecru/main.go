@@ -63,6 +63,7 @@ func newRoot() *cobra.Command {
 		newUser(), newAccess(), newAudit(),
 		newLifecycle(), newInUse(),
 		newGate(), newVuln(), newSBOM(), newSuppress(), newAdvisories(),
+		newReplication(),
 		newExtractLayer(),
 		newFsck(), newVersion(), newConfig(),
 	)

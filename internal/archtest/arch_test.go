@@ -23,13 +23,13 @@ var floors = [][]string{
 	{"job", "scan/extract"},
 	{"advisory"},
 	{"registry", "identity"},
-	{"gc", "audit", "expiry", "scan", "scan/feed"},
+	{"gc", "audit", "expiry", "replicate", "scan", "scan/feed"},
 	{"awsapi/rpc", "awsapi/ecr/ext"},
 	{"authn", "ociapi", "awsapi/ecr", "awsapi/iam", "awsapi/sts", "awsapi/cloudtrail"},
 	{"daemon", "advisor"},
 	{"cmd/ecru"},
 	{"test/harness"},
-	{"bench", "test/e2e", "test/oci", "test/crash", "test/hostile"},
+	{"bench", "test/e2e", "test/oci", "test/crash", "test/hostile", "test/replication"},
 }
 
 // pairs are the imports on one floor that there are reasons for.

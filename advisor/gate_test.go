@@ -379,3 +379,9 @@ func TestGateBaseline(t *testing.T) {
 		}
 	}
 }
+
+func TestOneLine(t *testing.T) {
+	if got := OneLine("a\x1b[31m\r\nb\u202ec\u2028d\u009be é"); got != "a [31m  b c d e é" {
+		t.Errorf("%q", got)
+	}
+}

@@ -120,7 +120,7 @@ func (r *GateReport) cases(m *GatedImage) []junitCase {
 			var text strings.Builder
 			for _, f := range list {
 				if f.Severity == s {
-					text.WriteString(plain(f.sentence(m.Verdict.Name)) + "\n")
+					text.WriteString(OneLine(f.sentence(m.Verdict.Name)) + "\n")
 				}
 			}
 			c.Failure = &junitResult{fmt.Sprintf("%d %s, allowed are %d", m.Verdict.Counts[s], s, limit), string(vuln.Exceeded), text.String()}

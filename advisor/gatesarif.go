@@ -100,7 +100,7 @@ func (r *GateReport) WriteSARIF(out io.Writer) error {
 	}
 	call := sarifInvocation{Successful: r.Verdict.Outcome != vuln.NoVerdict, ExitCode: r.ExitCode(), EndTime: r.JudgedAt.UTC().Format(time.RFC3339), Notifications: []sarifNotification{}}
 	for _, reason := range r.Verdict.Reasons {
-		call.Notifications = append(call.Notifications, sarifNotification{"error", sarifText{plain(reason)}})
+		call.Notifications = append(call.Notifications, sarifNotification{"error", sarifText{OneLine(reason)}})
 	}
 	for _, n := range r.Notes {
 		call.Notifications = append(call.Notifications, sarifNotification{"note", sarifText{n}})

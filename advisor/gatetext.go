@@ -9,6 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/ecruhq/ecru/vuln"
 )
@@ -88,10 +89,11 @@ func (m *GatedImage) leftOut() string {
 	return "; not counted: " + strings.Join(out, ", ")
 }
 
-// plain is a text of somebody else's, on one line of a terminal.
-func plain(s string) string {
+// OneLine is a text of somebody else's as it may go to a terminal: on one line, and
+// without control characters.
+func OneLine(s string) string {
 	return strings.Map(func(c rune) rune {
-		if c < ' ' || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029' {
+		if unicode.IsControl(c) || unicode.In(c, unicode.Cf, unicode.Zl, unicode.Zp) { // Cf: it may turn the direction of text
 			return ' '
 		}
 		return c
@@ -113,7 +115,7 @@ func (r *GateReport) WriteText(out io.Writer) error {
 		fmt.Fprintf(w, "%s  %s: %s, counted: %s%s\n", m.Verdict.Outcome, m.Verdict.Name, status, countsText(m.Verdict.Counts), m.leftOut())
 	}
 	for _, reason := range r.Verdict.Reasons {
-		fmt.Fprintf(w, "  because  %s\n", plain(reason))
+		fmt.Fprintf(w, "  because  %s\n", OneLine(reason))
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "  note  %s\n", n)
@@ -126,7 +128,7 @@ func (r *GateReport) WriteText(out io.Writer) error {
 		}
 		fmt.Fprintf(w, "\n%s\nSEVERITY\tVULNERABILITY\tPACKAGE\tVERSION\tFIXED IN\n", m.Verdict.Name)
 		for _, f := range list[:min(maxShown, len(list))] {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", f.Severity, plain(f.Vulnerability), plain(f.Package), plain(f.Version), plain(f.FixedIn))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", f.Severity, OneLine(f.Vulnerability), OneLine(f.Package), OneLine(f.Version), OneLine(f.FixedIn))
 		}
 		if len(list) > maxShown {
 			fmt.Fprintf(w, "and %d more\n", len(list)-maxShown)

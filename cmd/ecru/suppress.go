@@ -240,7 +240,7 @@ func printSuppressions(out io.Writer, list []suppression) error {
 		if s.State == "EXPIRED" {
 			expires += " (expired)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, s.what(), s.where(), s.Status, expires, s.Author, strings.Join(strings.Fields(s.Reason), " "))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, advisor.OneLine(s.what()), s.where(), s.Status, expires, s.Author, advisor.OneLine(s.Reason))
 	}
 	return w.Flush()
 }

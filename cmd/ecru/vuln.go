@@ -120,7 +120,7 @@ func printBlast(out io.Writer, what string, b advisor.Blast) error {
 			fmt.Fprintf(w, ", teams: %s", strings.Join(g.Teams, ", "))
 		}
 		for _, fix := range g.FixedIn {
-			fmt.Fprintf(w, "\n   %s is fixed in %s", fix.Package, fix.Version)
+			fmt.Fprintf(w, "\n   %s is fixed in %s", advisor.OneLine(fix.Package), advisor.OneLine(fix.Version))
 		}
 		fmt.Fprint(w, "\nREPOSITORY\tTAGS\tDIGEST\tTEAM\tLAST PULLED\tPACKAGES\n")
 		for n := range g.Images {
@@ -140,7 +140,7 @@ func packagesText(m *advisor.BlastImage) string {
 	var out []string
 	seen := map[string]bool{}
 	for _, p := range m.Packages {
-		text := p.Name + " " + p.Version
+		text := advisor.OneLine(p.Name + " " + p.Version)
 		if p.Severity != "" {
 			text += " (" + p.Severity + ")"
 		}

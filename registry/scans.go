@@ -139,7 +139,7 @@ func (r *Registry) scanOf(tx *meta.Tx, repo *ecr.Repository, cfg ecr.ScanConfigu
 		s = ecr.Scan{Image: img.Row, Type: cfg.Type, Status: ecr.ScanPending, Description: scanPending}
 		return s, f != ecr.ScanManual && img.Subject == "" && r.now().Sub(latest(img.PushedAt, img.ActivatedAt)) < scanSoon, nil
 	}
-	if err == nil && s.Status == ecr.ScanUnavailable { // advisories may have come
+	if err == nil && (s.Status == ecr.ScanUnavailable || partly(&s)) { // advisories may have come
 		inv, err := inventory(tx, img.Row)
 		if err != nil {
 			return s, true, err
@@ -147,6 +147,12 @@ func (r *Registry) scanOf(tx *meta.Tx, repo *ecr.Repository, cfg ecr.ScanConfigu
 		return s, true, r.settleStatus(tx, repo, inv, &s)
 	}
 	return s, err == nil, err
+}
+
+// partly reports whether there were no advisories of some of an image's packages
+// when a scan was judged: its description goes on to say so.
+func partly(s *ecr.Scan) bool {
+	return s.Status.Done() && s.Description != scanCompleted && s.Description != scanContinuous
 }
 
 func latest(a, b time.Time) time.Time {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -387,5 +388,26 @@ func TestAttachSBOM(t *testing.T) {
 		}
 		_, err = w.findings(ecr.ImageID{Digest: refs[0].Digest})
 		w.wantCode("the scan of a bill of materials", err, ecr.ScanNotFound)
+	})
+}
+
+// TestAdvisoriesThatComeLater: a scan says of which packages there are no
+// advisories for as long as there are none, also if these find nothing.
+func TestAdvisoriesThatComeLater(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		_, err := w.PutRegistryScanningConfiguration(context.Background(), root, enhanced)
+		w.ok(err)
+		w.advise("Debian", osv("DEBIAN-CVE-2026-1", "Debian:12", "openssl", "3.0.11-1", "HIGH"))
+		w.push("v1", debian("3.0.9-1"), npm("lodash", "4.17.15"))
+		r := w.scanned(ecr.ImageID{Tag: "v1"})
+		if r.Scan.Status != ecr.ScanActive || !strings.Contains(r.Scan.Description, "npm") {
+			t.Errorf("without advisories of npm: %+v", r.Scan)
+		}
+		w.advise("npm", osv("GHSA-2", "npm", "other", "9.0.0", "LOW"))
+		r, err = w.findings(ecr.ImageID{Tag: "v1"})
+		w.ok(err)
+		if r.Scan.Status != ecr.ScanActive || r.Scan.Description != "Continuous scan is selected for image." || !maps.Equal(r.Scan.Counts, map[string]int{"HIGH": 1}) {
+			t.Errorf("with advisories of npm: %+v", r.Scan)
+		}
 	})
 }

@@ -14,7 +14,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/ecru
-	CGO_ENABLED=0 go build -trimpath -o bin/ecru ./cmd/ecru
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o bin/ecru ./cmd/ecru
 
 .PHONY: run
 run: build ## build and serve on the embedded stores, with data in ./ecru-data

@@ -67,6 +67,13 @@ type Config struct {
 
 	OIDCKeys []string
 
+	Advisories            string
+	AdvisoriesInterval    time.Duration
+	AdvisoriesEcosystems  []string
+	AdvisoriesNoMalicious bool
+	AdvisoriesKEV         string
+	AdvisoriesEPSS        string
+
 	ReplicationRegions  []string
 	ReplicationClientCA string
 
@@ -121,6 +128,12 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.Var(&c.AuditLogSize, "audit-log-size", "size from which that file is renamed and another begun")
 	f.IntVar(&c.AuditLogFiles, "audit-log-files", 10, "renamed files that are kept; 0 means all")
 	f.StringSliceVar(&c.OIDCKeys, "oidc-keys", nil, "keys of OIDC issuers that this server cannot reach, each as ISSUER-URL=FILE with a JWKS document")
+	f.StringVar(&c.Advisories, "advisories", "", "where advisories of vulnerabilities are from, in OSV.dev's layout: osv.dev, the URL of a mirror, a folder, a zip file, or oci:REFERENCE; empty means that they are loaded by ecru advisories load alone")
+	f.DurationVar(&c.AdvisoriesInterval, "advisories-interval", time.Hour, "how often advisories are updated from there")
+	f.StringSliceVar(&c.AdvisoriesEcosystems, "advisories-ecosystems", nil, "ecosystems (directories of the source) that are read, such as Debian,npm; empty means all of which there can be packages in images")
+	f.BoolVar(&c.AdvisoriesNoMalicious, "advisories-no-malicious", false, "leave out records of malicious packages, which are most of npm's")
+	f.StringVar(&c.AdvisoriesKEV, "advisories-kev", "", "URL of CISA's catalogue of known exploited vulnerabilities, JSON; empty means from the source, or with osv.dev from CISA")
+	f.StringVar(&c.AdvisoriesEPSS, "advisories-epss", "", "URL of the scores of EPSS, CSV in gzip; empty means from the source, or with osv.dev from EPSS")
 	f.StringSliceVar(&c.ReplicationRegions, "replication-region", nil, replicationUsage)
 	f.StringVar(&c.ReplicationClientCA, "replication-client-ca", "", "file of the authority that must have signed the certificates which other regions show when they replicate to this one, PEM; empty: they need none")
 	f.Int64Var(&c.MaxRepositories, "max-repositories", limits.Repositories, "repositories in an account")
@@ -219,6 +232,7 @@ func (c *Config) checkNumbers() error {
 	}{
 		{"shutdown-grace", c.ShutdownGrace}, {"idle-timeout", c.IdleTimeout}, {"gc-interval", c.GCInterval}, {"gc-grace", c.GCGrace},
 		{"orphan-age", c.OrphanAge}, {"upload-ttl", c.UploadTTL}, {"link-ttl", c.LinkTTL}, {"pull-flush", c.PullFlush},
+		{"advisories-interval", c.AdvisoriesInterval},
 		{"lifecycle-interval", c.LifecycleInterval},
 	} {
 		if d.value <= 0 {

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -160,4 +162,20 @@ func FuzzLoad(f *testing.F) {
 			_ = c.check()
 		}
 	})
+}
+
+// TestAdvisoriesSource: a source that cannot be is refused before anything is
+// made.
+func TestAdvisoriesSource(t *testing.T) {
+	for _, source := range []string{"/nowhere/at/all", "https://", "oci:UPPER/x:y"} {
+		cfg := Config{}
+		flags(t, &cfg, "--data", filepath.Join(t.TempDir(), "data"), "--advisories", source)
+		_, err := Start(t.Context(), cfg, slog.New(slog.DiscardHandler), io.Discard)
+		if err == nil || !strings.HasPrefix(err.Error(), "advisories: ") {
+			t.Errorf("%q: %v", source, err)
+		}
+		if _, err := os.Stat(cfg.Data); err == nil {
+			t.Errorf("%q: a data folder was made", source)
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ecruhq/ecru/advisory"
 	"github.com/ecruhq/ecru/audit"
 	"github.com/ecruhq/ecru/blob/disk"
 	"github.com/ecruhq/ecru/identity"
@@ -26,6 +27,8 @@ type Core struct {
 	Identity *identity.Identity
 	Audit    *audit.Log
 	Regions  *identity.Regions
+
+	Advisories *advisory.Store
 
 	linkKey []byte
 }
@@ -64,7 +67,7 @@ func (c *Config) openDB(ctx context.Context, create bool, log *slog.Logger) (*Co
 	if err != nil {
 		return nil, err
 	}
-	core := &Core{DB: db, Regions: known, Identity: identity.New(db, keys, c.Region, time.Now), linkKey: keys.Derive("layer links")}
+	core := &Core{DB: db, Regions: known, Advisories: advisory.New(db, time.Now, log), Identity: identity.New(db, keys, c.Region, time.Now), linkKey: keys.Derive("layer links")}
 	cfg := audit.Config{Region: c.Region, MaxAge: c.AuditMaxAge, MaxBytes: int64(c.AuditMaxBytes), Now: time.Now, Log: log}
 	if c.AuditLog != "" {
 		cfg.Sink = &audit.Sink{Path: c.AuditLog, Size: int64(c.AuditLogSize), Files: c.AuditLogFiles}
@@ -101,7 +104,7 @@ func (c *Config) open(ctx context.Context, create, readOnly bool, log *slog.Logg
 		return nil, errors.Join(err, core.Close())
 	}
 	core.Registry = registry.New(core.DB, core.Blobs, registry.Config{
-		Region: c.Region, Host: func(account string) string { return c.host(c.registryHost(), account) }, Scheme: c.scheme(),
+		Region: c.Region, Account: c.Account, Host: func(account string) string { return c.host(c.registryHost(), account) }, Scheme: c.scheme(),
 		Limits: limits, Now: time.Now, Log: log, LinkKey: core.linkKey, Regions: regionNames(peers),
 		Lifecycle: c.lifecycle(),
 		Times:     registry.Times{Upload: c.UploadTTL, Grace: c.GCGrace, Link: c.LinkTTL, Trash: c.TrashDelay, Orphan: c.OrphanAge, Pulls: c.PullFlush},

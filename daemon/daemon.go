@@ -28,6 +28,7 @@ import (
 	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
 	"github.com/ecruhq/ecru/replicate"
+	"github.com/ecruhq/ecru/scan/feed"
 )
 
 const (
@@ -51,6 +52,7 @@ type Server struct {
 	handler *handler
 	metrics *metrics
 	gc      *gc.Collector
+	feeds   *feed.Worker
 	copies  *replicate.Replicator
 	expiry  *expiry.Worker
 	web     webIdentities
@@ -66,6 +68,10 @@ type Server struct {
 func Start(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) (_ *Server, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
+	}
+	sources := cfg.advisories()
+	if err := sources.Check(); err != nil {
+		return nil, fmt.Errorf("advisories: %w", err)
 	}
 	if err := makeFolder(cfg.Data); err != nil {
 		return nil, err
@@ -187,6 +193,7 @@ func (s *Server) wire(ctx context.Context) (err error) {
 	}
 	s.handler = h
 	s.gc = gc.New(s.core.Registry, s.cfg.GCInterval, s.cfg.PullFlush, orphanInterval, s.log, s.metrics.registry)
+	s.feeds = feed.New(s.core.DB, s.core.Advisories, s.core.Registry, s.cfg.advisories(), time.Now, s.log, s.metrics.registry)
 	targets, err := s.replicationTargets(ctx)
 	if err != nil {
 		return err
@@ -194,6 +201,13 @@ func (s *Server) wire(ctx context.Context) (err error) {
 	s.copies = replicate.New(s.core.DB, s.core.Registry, replicate.Config{Targets: targets, Now: time.Now, Log: s.log, Metrics: s.metrics.registry})
 	s.expiry = expiry.New(s.core.Registry, min(lifecyclePoll, s.cfg.LifecycleInterval), s.log, s.metrics.registry)
 	return nil
+}
+
+// advisories says where advisories are from.
+func (c *Config) advisories() feed.Config {
+	return feed.Config{Source: c.Advisories, Interval: c.AdvisoriesInterval, Options: feed.Options{
+		Ecosystems: c.AdvisoriesEcosystems, NoMalicious: c.AdvisoriesNoMalicious, KEV: c.AdvisoriesKEV, EPSS: c.AdvisoriesEPSS,
+	}}
 }
 
 // webIdentities are tokens of OIDC providers, as STS sees them.
@@ -272,6 +286,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	wg.Go(func() { s.gc.Run(workers) })
 	wg.Go(func() { s.expiry.Run(workers) })
 	wg.Go(func() { s.core.Audit.Run(workers) })
+	wg.Go(func() { s.feeds.Run(workers) })
 	wg.Go(func() { s.copies.Run(workers) })
 	if s.certificate != nil {
 		wg.Go(func() {

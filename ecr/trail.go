@@ -22,7 +22,7 @@ type TrailRecord struct {
 	RequestParameters   json.RawMessage `json:"requestParameters"`
 	ResponseElements    json.RawMessage `json:"responseElements"` // always null
 	AdditionalEventData *TrailMore      `json:"additionalEventData,omitempty"`
-	RequestID           string          `json:"requestID"`
+	RequestID           string          `json:"requestID,omitempty"`
 	EventID             string          `json:"eventID"`
 	ReadOnly            bool            `json:"readOnly"`
 	Resources           []TrailResource `json:"resources,omitempty"`
@@ -36,7 +36,7 @@ type TrailRecord struct {
 // TrailIdentity is who made a call (CloudTrail user guide, "CloudTrail
 // userIdentity element").
 type TrailIdentity struct {
-	Type             string        `json:"type"`
+	Type             string        `json:"type,omitempty"`
 	PrincipalID      string        `json:"principalId,omitempty"`
 	ARN              string        `json:"arn,omitempty"`
 	AccountID        string        `json:"accountId,omitempty"`

@@ -33,6 +33,7 @@ func Actions() []Action {
 // Extensions returns the actions that Ecru has and ECR has not, sorted by name.
 func Extensions() []Action {
 	return []Action{
+		{"ecr:DescribeAdvisorySources", LevelList, false},
 		{"ecr:DescribeLifecyclePolicyRun", LevelRead, true},
 		{"ecr:ExplainLifecyclePolicyPreview", LevelRead, true},
 		{"ecr:GetLifecycleGuards", LevelRead, true},
@@ -41,6 +42,7 @@ func Extensions() []Action {
 		{"ecr:PutImagesInUse", LevelWrite, false},
 		{"ecr:RestoreExpiredImages", LevelWrite, true},
 		{"ecr:RunLifecyclePolicy", LevelWrite, true},
+		{"ecr:StartAdvisoryUpdate", LevelWrite, false},
 	}
 }
 

@@ -73,10 +73,11 @@ func (tx *Tx) expired(payload bool, sql string, args ...any) (out []*ecr.Expired
 }
 
 // ExpiredImages returns the expired images of a repository that can be
-// restored and follow after, in the order of their expiry, limit at most,
+// restored, have not been pushed again and follow after, in the order of their expiry, limit at most,
 // without their manifests.
 func (tx *Tx) ExpiredImages(repo int64, now time.Time, after int64, limit int) ([]*ecr.ExpiredImage, error) {
-	return tx.expired(false, `where repo_id = $1 and id > $2 and undo_until > $3 order by id limit $4`, repo, after, ms(now), limit)
+	return tx.expired(false, `where repo_id = $1 and id > $2 and undo_until > $3
+		and not exists (select 1 from images i where i.repo_id = expired_images.repo_id and i.digest = expired_images.digest) order by id limit $4`, repo, after, ms(now), limit)
 }
 
 // ExpiredImage returns an expired image that can be restored, with its

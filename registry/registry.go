@@ -25,6 +25,8 @@ import (
 // Config is what a Registry must know.
 type Config struct {
 	Region string
+	// Account is the one that keeps what all accounts share; empty: any may.
+	Account string
 	// Host gives the host (and port) of an account's registry, as clients
 	// name it: the first part of repositoryUri.
 	Host func(account string) string

@@ -22,6 +22,10 @@ func (s *Server) extensions() []rpc.Handler[call] {
 		rpc.Op("ListImagesInUse", s.listImagesInUse),
 		rpc.Op("GetLifecycleGuards", s.getLifecycleGuards),
 
+		// advisories.go
+		rpc.Op("DescribeAdvisorySources", s.describeAdvisorySources),
+		rpc.Op("StartAdvisoryUpdate", s.startAdvisoryUpdate),
+
 		// lifecycle.go
 		rpc.Op("RunLifecyclePolicy", s.runLifecyclePolicy),
 		rpc.Op("DescribeLifecyclePolicyRun", s.describeLifecyclePolicyRun),

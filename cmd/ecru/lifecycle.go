@@ -21,11 +21,10 @@ import (
 func newLifecycle() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lifecycle",
-		Short: "Judge lifecycle policies before they delete anything",
+		Short: "Judge lifecycle policies before they delete anything, apply them, undo what they did",
 		Long: "Judge lifecycle policies before they delete anything, here or on AWS: repositories are read by the API and\n" +
 			"policies evaluated on this machine, with the code that the server runs. Only read permissions are needed;\n" +
-			"--permissions prints them. run and undo are of Ecru alone: they apply a stored policy now, and take back what a\n" +
-			"run deleted. docs/lifecycle.md tells more.\n\n" +
+			"--permissions prints them. run and undo change something, and need an Ecru server. docs/lifecycle.md tells more.\n\n" +
 			"Exit status: 0 fine, 1 an error, 2 findings (of lint), pulls that would have failed (of backtest), or too few\n" +
 			"images kept (of rollback-window).",
 		Example: "  ecru lifecycle lint --all\n" +
@@ -34,7 +33,7 @@ func newLifecycle() *cobra.Command {
 			"  ecru lifecycle backtest my-app --policy repaired.json --days 90\n" +
 			"  ecru lifecycle rollback-window my-app --prefix prod-\n" +
 			"  ecru lifecycle run my-app --now\n" +
-			"  ecru lifecycle undo my-app --list",
+			"  ecru lifecycle undo my-app --all",
 	}
 	f := new(endpointFlags)
 	f.add(cmd)

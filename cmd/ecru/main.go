@@ -61,7 +61,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(),
 		newUser(), newAccess(), newAudit(),
-		newLifecycle(), newInUse(),
+		newLifecycle(), newInUse(), newAdvisories(),
 		newReplication(),
 		newExtractLayer(),
 		newFsck(), newVersion(), newConfig(),

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"bytes"
+	"compress/zlib"
 	"debug/elf"
 	"encoding/binary"
 )
@@ -26,4 +27,14 @@ func elfWith(section string, content []byte) []byte {
 	must(binary.Write(&b, le, elf.Section64{Name: uint32(len(section) + 2), Type: uint32(elf.SHT_STRTAB), Off: uint64(header + len(content)), Size: uint64(len(names)), Addralign: 1}))
 	b.Write(make([]byte, 4096))
 	return b.Bytes()
+}
+
+// elfWithList is a program of cargo-auditable with this list of crates.
+func elfWithList(list string) []byte {
+	var packed bytes.Buffer
+	z := zlib.NewWriter(&packed)
+	_, err := z.Write([]byte(list))
+	must(err)
+	must(z.Close())
+	return elfWith(".dep-v0", packed.Bytes())
 }

@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +19,9 @@ import (
 
 // exitUsage is the exit status of a worker that has not begun.
 const exitUsage = 64
+
+// exitMemory is the exit status of one that needed too much memory.
+const exitMemory = 65
 
 // Main is a worker's life: it bounds itself, reads a layer from stdin, writes
 // the encoded inventory to stdout, and returns its exit status. Args are what
@@ -37,6 +42,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	os.Stdout = os.Stderr // parsers print; the answer must stay whole
 	ctx, stop := context.WithTimeout(ctx, lim.Time)
 	defer stop()
+	go watchMemory(ctx, lim.Memory, stderr)
 	layer := Read(ctx, bufio.NewReaderSize(stdin, int(256*kib)), lim, os.TempDir())
 	if _, err := stdout.Write(Encode(layer)); err != nil {
 		return 1
@@ -44,9 +50,30 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	return 0
 }
 
+// watchMemory ends the process when it holds more than max bytes. RLIMIT_DATA
+// alone would do, but not always with a reason that can be told from a crash.
+func watchMemory(ctx context.Context, max int64, stderr io.Writer) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	held := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		metrics.Read(held)
+		if int64(held[0].Value.Uint64()-held[1].Value.Uint64()) > max {
+			fmt.Fprintln(stderr, "out of memory")
+			os.Exit(exitMemory)
+		}
+	}
+}
+
 // confine gives up what a reader of layers does not need. Memory is bounded
 // twice: the collector works to stay within a quarter, RLIMIT_DATA ends the
-// process at the whole. (RLIMIT_AS would count address space that Go reserves and
+// process at 256 MiB above the whole, which watchMemory keeps: Go maps 64 MiB
+// at a time. (RLIMIT_AS would count address space that Go reserves and
 // never uses.) The priority is lowered of the whole process group, which is the
 // process: Linux has priorities by thread.
 func confine(lim Limits) error {
@@ -57,7 +84,7 @@ func confine(lim Limits) error {
 		res  int
 		max  uint64
 	}{
-		{"data", unix.RLIMIT_DATA, uint64(lim.Memory)},
+		{"data", unix.RLIMIT_DATA, uint64(lim.Memory + 256*mib)},
 		{"cpu", unix.RLIMIT_CPU, seconds},
 		{"fsize", unix.RLIMIT_FSIZE, uint64(maxLarge)},
 		{"core", unix.RLIMIT_CORE, 0},

@@ -22,6 +22,10 @@ func Operations() []Operation {
 		operation[ListImagesInUseInput, ListImagesInUseOutput]("ListImagesInUse"),
 		operation[GetLifecycleGuardsInput, GetLifecycleGuardsOutput]("GetLifecycleGuards"),
 
+		// advisories.go
+		operation[DescribeAdvisorySourcesInput, DescribeAdvisorySourcesOutput]("DescribeAdvisorySources"),
+		operation[StartAdvisoryUpdateInput, StartAdvisoryUpdateOutput]("StartAdvisoryUpdate"),
+
 		// lifecycle.go
 		operation[RunLifecyclePolicyInput, RunLifecyclePolicyOutput]("RunLifecyclePolicy"),
 		operation[DescribeLifecyclePolicyRunInput, DescribeLifecyclePolicyRunOutput]("DescribeLifecyclePolicyRun"),

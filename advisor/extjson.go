@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 )
 
 // encode is a structure in the form of the SDK's as AWS JSON: members have the
@@ -35,7 +37,7 @@ func tree(v reflect.Value) any {
 		for i := range v.NumField() {
 			f, field := v.Field(i), v.Type().Field(i)
 			if field.IsExported() && !unset(f) {
-				out[memberName(field.Name)] = tree(f)
+				out[memberName(v.Type(), field.Name)] = tree(f)
 			}
 		}
 		return out
@@ -68,7 +70,12 @@ func unset(v reflect.Value) bool {
 	return false
 }
 
-func memberName(field string) string {
+// memberName is what a field of a structure is called on the wire. ECR's Tag is
+// the one whose members begin with capitals.
+func memberName(of reflect.Type, field string) string {
+	if of == reflect.TypeFor[types.Tag]() {
+		return field
+	}
 	r, n := utf8.DecodeRuneInString(field)
 	return string(unicode.ToLower(r)) + field[n:]
 }
@@ -136,7 +143,7 @@ func assignObject(v map[string]any, dst reflect.Value) error {
 			if !field.IsExported() {
 				continue
 			}
-			if err := assign(v[memberName(field.Name)], dst.Field(i)); err != nil {
+			if err := assign(v[memberName(dst.Type(), field.Name)], dst.Field(i)); err != nil {
 				return fmt.Errorf("%s: %w", field.Name, err)
 			}
 		}

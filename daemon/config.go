@@ -67,6 +67,7 @@ type Config struct {
 
 	OIDCKeys []string
 
+	ScanWorkers           int
 	Advisories            string
 	AdvisoriesInterval    time.Duration
 	AdvisoriesEcosystems  []string
@@ -128,6 +129,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.Var(&c.AuditLogSize, "audit-log-size", "size from which that file is renamed and another begun")
 	f.IntVar(&c.AuditLogFiles, "audit-log-files", 10, "renamed files that are kept; 0 means all")
 	f.StringSliceVar(&c.OIDCKeys, "oidc-keys", nil, "keys of OIDC issuers that this server cannot reach, each as ISSUER-URL=FILE with a JWKS document")
+	f.IntVar(&c.ScanWorkers, "scan-workers", 1, "layers that are read for their packages at once; 0 means that this process scans no images")
 	f.StringVar(&c.Advisories, "advisories", "", "where advisories of vulnerabilities are from, in OSV.dev's layout: osv.dev, the URL of a mirror, a folder, a zip file, or oci:REFERENCE; empty means that they are loaded by ecru advisories load alone")
 	f.DurationVar(&c.AdvisoriesInterval, "advisories-interval", time.Hour, "how often advisories are updated from there")
 	f.StringSliceVar(&c.AdvisoriesEcosystems, "advisories-ecosystems", nil, "ecosystems (directories of the source) that are read, such as Debian,npm; empty means all of which there can be packages in images")

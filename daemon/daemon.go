@@ -28,6 +28,8 @@ import (
 	"github.com/ecruhq/ecru/job"
 	"github.com/ecruhq/ecru/ociapi"
 	"github.com/ecruhq/ecru/replicate"
+	"github.com/ecruhq/ecru/scan"
+	"github.com/ecruhq/ecru/scan/extract"
 	"github.com/ecruhq/ecru/scan/feed"
 )
 
@@ -52,6 +54,7 @@ type Server struct {
 	handler *handler
 	metrics *metrics
 	gc      *gc.Collector
+	scan    *scan.Scanner
 	feeds   *feed.Worker
 	copies  *replicate.Replicator
 	expiry  *expiry.Worker
@@ -200,7 +203,10 @@ func (s *Server) wire(ctx context.Context) (err error) {
 	}
 	s.copies = replicate.New(s.core.DB, s.core.Registry, replicate.Config{Targets: targets, Now: time.Now, Log: s.log, Metrics: s.metrics.registry})
 	s.expiry = expiry.New(s.core.Registry, min(lifecyclePoll, s.cfg.LifecycleInterval), s.log, s.metrics.registry)
-	return nil
+	s.scan, err = scan.New(s.core.DB, s.core.Registry, s.core.Advisories, scan.Config{
+		Extract: extract.Config{Workers: s.cfg.ScanWorkers}, Log: s.log, Metrics: s.metrics.registry,
+	})
+	return err
 }
 
 // advisories says where advisories are from.
@@ -288,6 +294,9 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	wg.Go(func() { s.core.Audit.Run(workers) })
 	wg.Go(func() { s.feeds.Run(workers) })
 	wg.Go(func() { s.copies.Run(workers) })
+	if s.cfg.ScanWorkers > 0 {
+		wg.Go(func() { s.scan.Run(workers) })
+	}
 	if s.certificate != nil {
 		wg.Go(func() {
 			job.Every(workers, s.log, "certificate", certCheck, func(context.Context) error { return s.certificate.reload() })

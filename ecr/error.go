@@ -23,6 +23,10 @@ const (
 	LifecyclePolicyNotFound
 	LifecyclePolicyPreviewNotFound
 	LifecyclePolicyPreviewInProgress
+	ScanNotFound
+	UnsupportedImageType
+	ImageIsArchived // it cannot be scanned
+	OverrideNotFound
 	ImageNotFound
 	ImageAlreadyExists
 	ImageTagAlreadyExists

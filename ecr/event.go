@@ -15,6 +15,12 @@ const (
 	ImageDeleted      EventType = "ImageDeleted"
 	StorageArchived   EventType = "ImageArchived"
 	StorageRestored   EventType = "ImageRestored"
+	ImageScanned      EventType = "ImageScanned"         // Code is the scan's status
+	FindingsChanged   EventType = "ImageFindingsChanged" // by new advisories
+	OverridePut       EventType = "OverridePut"
+	OverrideDeleted   EventType = "OverrideDeleted"
+	OverrideExpiring  EventType = "OverrideExpiring" // in a week
+	OverrideExpired   EventType = "OverrideExpired"
 	ImageReplicated   EventType = "ImageReplicated" // by another registry, which its principal tells; follows the event of the push
 	LayerPushed       EventType = "LayerPushed"
 	LayerMounted      EventType = "LayerMounted"
@@ -42,7 +48,7 @@ type Event struct {
 	SourceIP   string
 	UserAgent  string
 	RequestID  string
-	Code       string // error code of a denied call, else ""
+	Code       string // error code of a denied call, the status of a scan, the ID of an override; else ""
 
 	// Of an event that is being written: who calls, for the audit trail, and
 	// how many calls like this one it stands for (0 means one).

@@ -27,6 +27,7 @@ type Image struct {
 	ArchivedAt   time.Time // when it was archived last; zero if never
 	ActivatedAt  time.Time // when it was restored last; zero if never
 	Tags         []string  // in order; nil where a call says that it leaves them out
+	Scan         *Scan     // where its scan stands; nil if there is none, and but for DescribeImages
 }
 
 // An ImageStatus is an image's storage state (ECR API, ImageStatus).

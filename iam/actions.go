@@ -33,12 +33,18 @@ func Actions() []Action {
 // Extensions returns the actions that Ecru has and ECR has not, sorted by name.
 func Extensions() []Action {
 	return []Action{
+		{"ecr:DeleteImageScanFindingsOverride", LevelWrite, true},
 		{"ecr:DescribeAdvisorySources", LevelList, false},
 		{"ecr:DescribeLifecyclePolicyRun", LevelRead, true},
 		{"ecr:ExplainLifecyclePolicyPreview", LevelRead, true},
+		{"ecr:FindVulnerableImages", LevelList, false},
+		{"ecr:GetImageInventory", LevelRead, true},
+		{"ecr:GetImageSbom", LevelRead, true},
 		{"ecr:GetLifecycleGuards", LevelRead, true},
 		{"ecr:ListExpiredImages", LevelList, true},
+		{"ecr:ListImageScanFindingsOverrides", LevelList, true},
 		{"ecr:ListImagesInUse", LevelList, false},
+		{"ecr:PutImageScanFindingsOverride", LevelWrite, true},
 		{"ecr:PutImagesInUse", LevelWrite, false},
 		{"ecr:RestoreExpiredImages", LevelWrite, true},
 		{"ecr:RunLifecyclePolicy", LevelWrite, true},

@@ -172,10 +172,13 @@ func (r *Registry) DescribeImages(ctx context.Context, c ecr.Caller, id ecr.Repo
 	err = r.view(ctx, c, "ecr:DescribeImages", id, func(tx *meta.Tx, repo *ecr.Repository) (err error) {
 		if len(ids) > 0 {
 			images, err = describe(tx, repo, ids)
+		} else {
+			images, err = tx.Images(repo.Row, f, after, n+1)
+		}
+		if err != nil {
 			return err
 		}
-		images, err = tx.Images(repo.Row, f, after, n+1)
-		return err
+		return r.addScans(tx, repo, images)
 	})
 	if err != nil {
 		return nil, "", err

@@ -399,7 +399,7 @@ func changesBesideRun(t *testing.T, url string) {
 			t.Fatal(rep.Findings)
 		}
 	})
-	if acted == 0 {
+	if acted == 0 && !testing.Short() {
 		t.Error("no run acted on anything")
 	}
 }
@@ -451,7 +451,7 @@ func undoOfRuns(t *testing.T, url string) {
 			t.Fatal(rep.Findings)
 		}
 	})
-	if undone == 0 {
+	if undone == 0 && !testing.Short() {
 		t.Error("nothing expired")
 	}
 }

@@ -119,6 +119,26 @@ func (g *Gate) Judge(images []GateImage, now int64) GateVerdict {
 	return v
 }
 
+// Reasons why a finding does not count against a gate.
+const (
+	LeftOutBaseline    = "BASELINE"
+	LeftOutWithoutFix  = "WITHOUT_FIX"
+	LeftOutLongUnfixed = "LONG_UNFIXED"
+)
+
+// LeftOut says why a finding does not count at the moment (ms); "" if it counts.
+func (g *Gate) LeftOut(f *GateFinding, now int64) string {
+	switch {
+	case g.Baseline[f.Key()]:
+		return LeftOutBaseline
+	case g.FixableOnly && f.Fix == FixNo:
+		return LeftOutWithoutFix
+	case g.UnfixedFor > 0 && f.Fix == FixNo && f.Since > 0 && now-f.Since > g.UnfixedFor.Milliseconds():
+		return LeftOutLongUnfixed
+	}
+	return ""
+}
+
 func waiting(status string) bool { return status == "IN_PROGRESS" || status == "PENDING" }
 
 func (g *Gate) judge(m *GateImage, now int64) ImageVerdict {
@@ -126,12 +146,12 @@ func (g *Gate) judge(m *GateImage, now int64) ImageVerdict {
 	for i := range m.Findings {
 		f := &m.Findings[i]
 		v.All[f.Severity]++
-		switch {
-		case g.Baseline[f.Key()]:
+		switch g.LeftOut(f, now) {
+		case LeftOutBaseline:
 			v.InBaseline++
-		case g.FixableOnly && f.Fix == FixNo:
+		case LeftOutWithoutFix:
 			v.WithoutFix++
-		case g.UnfixedFor > 0 && f.Fix == FixNo && f.Since > 0 && now-f.Since > g.UnfixedFor.Milliseconds():
+		case LeftOutLongUnfixed:
 			v.LongUnfixed++
 		default:
 			v.Counts[f.Severity]++

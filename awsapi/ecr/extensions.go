@@ -22,6 +22,16 @@ func (s *Server) extensions() []rpc.Handler[call] {
 		rpc.Op("ListImagesInUse", s.listImagesInUse),
 		rpc.Op("GetLifecycleGuards", s.getLifecycleGuards),
 
+		// overrides.go
+		rpc.Op("PutImageScanFindingsOverride", s.putImageScanFindingsOverride),
+		rpc.Op("ListImageScanFindingsOverrides", s.listImageScanFindingsOverrides),
+		rpc.Op("DeleteImageScanFindingsOverride", s.deleteImageScanFindingsOverride),
+
+		// inventories.go
+		rpc.Op("FindVulnerableImages", s.findVulnerableImages),
+		rpc.Op("GetImageInventory", s.getImageInventory),
+		rpc.Op("GetImageSbom", s.getImageSBOM),
+
 		// advisories.go
 		rpc.Op("DescribeAdvisorySources", s.describeAdvisorySources),
 		rpc.Op("StartAdvisoryUpdate", s.startAdvisoryUpdate),

@@ -127,7 +127,9 @@ func (s *Server) updateImageStorageClass(ctx context.Context, c call, in *sdk.Up
 }
 
 func imageDetail(m *ecr.Image) types.ImageDetail {
+	status, summary := scanSummary(m.Scan)
 	return types.ImageDetail{
+		ImageScanStatus: status, ImageScanFindingsSummary: summary,
 		RegistryId: &m.Repository.Account, RepositoryName: &m.Repository.Name,
 		ImageDigest: &m.Digest, ImageTags: m.Tags, ImageSizeInBytes: &m.Size,
 		ImagePushedAt: &m.PushedAt, LastRecordedPullTime: when(m.LastPulledAt),

@@ -37,6 +37,13 @@ func (s *Server) handlers() []rpc.Handler[call] {
 		rpc.Op("UploadLayerPart", s.uploadLayerPart),
 		rpc.Op("CompleteLayerUpload", s.completeLayerUpload),
 
+		// scanning.go
+		rpc.Op("PutRegistryScanningConfiguration", s.putRegistryScanningConfiguration),
+		rpc.Op("GetRegistryScanningConfiguration", s.getRegistryScanningConfiguration),
+		rpc.Op("BatchGetRepositoryScanningConfiguration", s.batchGetRepositoryScanningConfiguration),
+		rpc.Op("StartImageScan", s.startImageScan),
+		rpc.Op("DescribeImageScanFindings", s.describeImageScanFindings),
+
 		// auth.go
 		rpc.Op("GetAuthorizationToken", s.getAuthorizationToken),
 
@@ -83,18 +90,13 @@ func (s *Server) handlers() []rpc.Handler[call] {
 
 // notBuilt holds the operations of ECR that this version does not serve.
 var notBuilt = [...]string{
-	"BatchGetRepositoryScanningConfiguration",
 	"CreatePullThroughCacheRule",
 	"DeletePullThroughCacheRule",
 	"DeleteSigningConfiguration",
-	"DescribeImageScanFindings",
 	"DescribeImageSigningStatus",
 	"DescribePullThroughCacheRules",
-	"GetRegistryScanningConfiguration",
 	"GetSigningConfiguration",
-	"PutRegistryScanningConfiguration",
 	"PutSigningConfiguration",
-	"StartImageScan",
 	"UpdatePullThroughCacheRule",
 	"ValidatePullThroughCacheRule",
 }

@@ -61,7 +61,8 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newServe(), newEnv(), newLogin(), newDockerCredential(), newCredentialProvider(),
 		newUser(), newAccess(), newAudit(),
-		newLifecycle(), newInUse(), newAdvisories(),
+		newLifecycle(), newInUse(),
+		newGate(), newVuln(), newSBOM(), newSuppress(), newAdvisories(),
 		newReplication(),
 		newExtractLayer(),
 		newFsck(), newVersion(), newConfig(),

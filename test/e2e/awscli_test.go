@@ -110,7 +110,7 @@ func TestAWSCommandLine(t *testing.T) {
 	t.Run("images", func(t *testing.T) { awsImages(t, aws, harness.Image(config, layer)) })
 	t.Run("registry", func(t *testing.T) { awsRegistry(t, aws) })
 	t.Run("an operation that is not built yet", func(t *testing.T) {
-		contains(t, fails("start-image-scan", "--repository-name", "team/app", "--image-id", "imageTag=v1"), "UnknownOperationException")
+		contains(t, fails("describe-pull-through-cache-rules"), "UnknownOperationException")
 	})
 	t.Run("a wrong secret", func(t *testing.T) {
 		wrong := harness.AWS(t, s, harness.RootKey, "wrong/"+harness.RootValue)

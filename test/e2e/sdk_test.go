@@ -201,7 +201,7 @@ func TestRepositoriesAreReadOnlyThroughLinks(t *testing.T) {
 
 func TestUnknownOperation(t *testing.T) {
 	s := harness.New(t)
-	_, err := s.Root().StartImageScan(t.Context(), &ecr.StartImageScanInput{RepositoryName: aws.String("app"), ImageId: &types.ImageIdentifier{ImageTag: aws.String("v1")}})
+	_, err := s.Root().DescribePullThroughCacheRules(t.Context(), &ecr.DescribePullThroughCacheRulesInput{})
 	wantError(t, err, "UnknownOperationException")
 	var answer *awshttp.ResponseError
 	if errors.As(err, &answer) {

@@ -22,6 +22,14 @@ func Operations() []Operation {
 		operation[ListImagesInUseInput, ListImagesInUseOutput]("ListImagesInUse"),
 		operation[GetLifecycleGuardsInput, GetLifecycleGuardsOutput]("GetLifecycleGuards"),
 
+		// scanning.go
+		operation[PutImageScanFindingsOverrideInput, PutImageScanFindingsOverrideOutput]("PutImageScanFindingsOverride"),
+		operation[ListImageScanFindingsOverridesInput, ListImageScanFindingsOverridesOutput]("ListImageScanFindingsOverrides"),
+		operation[DeleteImageScanFindingsOverrideInput, DeleteImageScanFindingsOverrideOutput]("DeleteImageScanFindingsOverride"),
+		operation[FindVulnerableImagesInput, FindVulnerableImagesOutput]("FindVulnerableImages"),
+		operation[GetImageInventoryInput, GetImageInventoryOutput]("GetImageInventory"),
+		operation[GetImageSbomInput, GetImageSbomOutput]("GetImageSbom"),
+
 		// advisories.go
 		operation[DescribeAdvisorySourcesInput, DescribeAdvisorySourcesOutput]("DescribeAdvisorySources"),
 		operation[StartAdvisoryUpdateInput, StartAdvisoryUpdateOutput]("StartAdvisoryUpdate"),

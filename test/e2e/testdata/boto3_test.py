@@ -138,5 +138,5 @@ user, _, password = base64.b64decode(token["authorizationToken"]).decode().parti
 check("user of the token", user, "AWS")
 check("proxyEndpoint", token["proxyEndpoint"].startswith("http"), True)
 check("registryId", ecr.describe_registry()["registryId"], "123456789012")
-e = fails("UnknownOperationException", ecr.start_image_scan, repositoryName="boto/r00", imageId={"imageTag": "x"})
+e = fails("UnknownOperationException", ecr.describe_pull_through_cache_rules)
 check("a request ID", bool(e.response["ResponseMetadata"].get("RequestId")), True)

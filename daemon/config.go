@@ -74,9 +74,8 @@ type Config struct {
 	AdvisoriesNoMalicious bool
 	AdvisoriesKEV         string
 	AdvisoriesEPSS        string
-
-	ReplicationRegions  []string
-	ReplicationClientCA string
+	ReplicationRegions    []string
+	ReplicationClientCA   string
 
 	MaxRepositories int64
 	MaxImages       int64

@@ -297,6 +297,7 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	if s.cfg.ScanWorkers > 0 {
 		wg.Go(func() { s.scan.Run(workers) })
 	}
+	wg.Go(func() { s.copies.Run(workers) })
 	if s.certificate != nil {
 		wg.Go(func() {
 			job.Every(workers, s.log, "certificate", certCheck, func(context.Context) error { return s.certificate.reload() })

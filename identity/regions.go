@@ -30,7 +30,7 @@ const (
 )
 
 // Regions signs and opens the tokens by which the registries of regions know
-// each other (docs/decisions/0009-replication-principal.md). Its methods are
+// each other (docs/decisions/0010-replication-principal.md). Its methods are
 // safe for concurrent use.
 type Regions struct {
 	own    string

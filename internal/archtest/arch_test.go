@@ -23,7 +23,7 @@ var floors = [][]string{
 	{"job", "scan/extract"},
 	{"advisory"},
 	{"registry", "identity"},
-	{"gc", "audit", "expiry", "scan", "scan/feed", "replicate"},
+	{"gc", "audit", "expiry", "replicate", "scan", "scan/feed"},
 	{"awsapi/rpc", "awsapi/ecr/ext"},
 	{"authn", "ociapi", "awsapi/ecr", "awsapi/iam", "awsapi/sts", "awsapi/cloudtrail"},
 	{"daemon", "advisor"},

@@ -293,7 +293,6 @@ func (s *Server) Serve(ctx, hurry context.Context) error {
 	wg.Go(func() { s.expiry.Run(workers) })
 	wg.Go(func() { s.core.Audit.Run(workers) })
 	wg.Go(func() { s.feeds.Run(workers) })
-	wg.Go(func() { s.copies.Run(workers) })
 	if s.cfg.ScanWorkers > 0 {
 		wg.Go(func() { s.scan.Run(workers) })
 	}

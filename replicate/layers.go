@@ -21,7 +21,7 @@ const (
 	// chunk is how many bytes a request carries at most. What a destination has
 	// confirmed of a layer is not sent again, so it is also how much can be lost
 	// when one dies.
-	chunk = 16 << 20
+	chunk = 32 << 20
 	// small is the size up to which a layer is sent without asking whether the
 	// destination has it in another repository: that would cost as much.
 	small = 4 << 10

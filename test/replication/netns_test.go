@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -34,6 +35,13 @@ func run(t *testing.T, args ...string) string {
 	return harness.Command{Args: args}.Must(t)
 }
 
+// undo runs ip at a test's end, when the test's own context is over.
+func undo(t *testing.T, args ...string) {
+	if _, err := (harness.Command{Args: append([]string{ipProgram}, args...)}).Output(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
 // newNamespaces makes a namespace a region, joined by a switch in one of its
 // own. The test is skipped where that cannot be.
 func newNamespaces(t *testing.T, names ...string) map[string]*netns {
@@ -46,7 +54,7 @@ func newNamespaces(t *testing.T, names ...string) map[string]*netns {
 	if _, err := (harness.Command{Args: []string{ipProgram, "netns", "add", mark}}).Output(t.Context()); err != nil {
 		harness.Unavailable(t, "network namespaces cannot be made here: "+err.Error())
 	}
-	t.Cleanup(func() { harness.Command{Args: []string{ipProgram, "netns", "del", mark}}.Output(t.Context()) })
+	t.Cleanup(func() { undo(t, "netns", "del", mark) })
 	run(t, ipProgram, "-n", mark, "link", "add", "br0", "type", "bridge")
 	run(t, ipProgram, "-n", mark, "link", "set", "br0", "up")
 	out := map[string]*netns{}
@@ -56,9 +64,8 @@ func newNamespaces(t *testing.T, names ...string) map[string]*netns {
 		run(t, ipProgram, "netns", "add", s.name)
 		port, host := fmt.Sprintf("p%d", s.n), fmt.Sprintf("ecru%d-%d", os.Getpid()%10000, s.n)
 		t.Cleanup(func() {
-			for _, args := range [][]string{{"netns", "del", s.name}, {"link", "del", host}} {
-				harness.Command{Args: append([]string{ipProgram}, args...)}.Output(t.Context())
-			}
+			undo(t, "link", "del", host)
+			undo(t, "netns", "del", s.name)
 		})
 		run(t, ipProgram, "link", "add", host, "type", "veth", "peer", "name", "mgmt", "netns", s.name)
 		run(t, ipProgram, "addr", "add", fmt.Sprintf("10.%d.%d.1/30", s.net, s.n), "dev", host)

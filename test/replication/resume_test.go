@@ -44,7 +44,7 @@ func TestResume(t *testing.T) {
 	total := line.sent.Load()
 	t.Logf("%d bytes for a layer of %d; %d before the destination was killed", total, size, before)
 	// What the dead destination had not confirmed is sent again: a chunk at most.
-	if most := int64(size*105/100 + 64<<20); total > most {
+	if most := int64(size*105/100 + 32<<20); total > most {
 		t.Errorf("%d bytes were sent, want at most %d", total, most)
 	}
 }

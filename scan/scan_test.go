@@ -44,6 +44,7 @@ func TestScanOnPush(t *testing.T) {
 		if !slices.Equal(names(r), []string{"GHSA-1", "CVE-2026-1"}) || r.Findings[0].Packages[0].LayerDigest != sum(top) || r.Findings[0].Config.User != "nobody" {
 			t.Fatalf("enhanced: %v", names(r))
 		}
+		w.rest()
 		read := w.counter("ecru_scan_extracted_bytes_total")
 		w.pass(time.Hour)
 		w.advise("npm", osv("GHSA-3", "npm", "lodash", "5.0.0", "MEDIUM"), osv("GHSA-1", "npm", "lodash", "4.0.0", "CRITICAL"))
@@ -77,6 +78,19 @@ func TestScanOnPush(t *testing.T) {
 			return err
 		}))
 		w.events(ecr.ImageScanned, ecr.FindingsChanged)
+	})
+}
+
+// rest waits until no image is left to be scanned.
+func (w *world) rest() {
+	w.t.Helper()
+	w.await("the end of all scans", func() (idle bool) {
+		w.ok(w.db.View(context.Background(), func(tx *meta.Tx) error {
+			b, err := tx.Backlog(registry.ScanQueue)
+			idle = b.Waiting+b.Running == 0
+			return err
+		}))
+		return idle
 	})
 }
 

@@ -4,7 +4,7 @@ SHELL := /bin/bash -euo pipefail
 .DEFAULT_GOAL := help
 
 # Packages whose tests run under the race detector.
-RACE := ./registry/... ./meta/... ./audit/... ./identity/... ./authn/... ./gc/... ./job/... ./blob/... ./ociapi/... ./awswire/... ./iam/... ./oci/... ./lifecycle/...
+RACE := ./registry/... ./meta/... ./audit/... ./identity/... ./authn/... ./gc/... ./job/... ./blob/... ./ociapi/... ./awswire/... ./iam/... ./oci/... ./lifecycle/... ./expiry/... ./advisory/... ./scan ./replicate/...
 MODULES := . tools test/conformance
 GOTEST := go test -count=1
 
@@ -21,7 +21,7 @@ run: build ## build and serve on the embedded stores, with data in ./ecru-data
 	./bin/ecru serve --data ./ecru-data
 
 .PHONY: test
-test: setup check unit race conformance e2e hostile crash ## everything: what CI runs
+test: setup check unit race conformance e2e replication hostile crash ## everything: what CI runs
 	@test/setup report
 	@echo "make test: all stages passed"
 
@@ -53,6 +53,10 @@ conformance: ## the official OCI conformance suite
 .PHONY: e2e
 e2e: ## aws, boto3, docker, podman and skopeo against a server
 	$(GOTEST) -v ./test/harness/... ./test/e2e/...
+
+.PHONY: replication
+replication: ## regions as processes, on networks that are cut
+	$(GOTEST) -v ./test/replication/...
 
 .PHONY: hostile
 hostile: ## bad input

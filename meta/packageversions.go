@@ -209,7 +209,7 @@ func (tx *Tx) MakeStale(after int64, limit int) (last int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := tx.row([]any{&last}, `select coalesce(max(id), 0) from (select id from pvs where id > $1 order by id limit $2) some`, after, limit); err != nil {
+	if err := tx.row([]any{&last}, `select coalesce(max(id), 0) from (select id from pvs where id > $1 order by id limit $2) part`, after, limit); err != nil {
 		return 0, err
 	}
 	_, err = tx.exec(`update pvs set stale = $1 where id > $2 and id <= $3`, gen, after, last)

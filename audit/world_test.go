@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -30,18 +29,7 @@ import (
 var postgres *pgtest.Server
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		s, err := pgtest.Start()
-		if err != nil && (!errors.Is(err, pgtest.ErrMissing) || os.Getenv("CI") != "") {
-			log.Print(err)
-			return 1
-		}
-		if err == nil {
-			postgres = s
-			defer s.Stop()
-		}
-		return m.Run()
-	}())
+	os.Exit(pgtest.Main(m, &postgres))
 }
 
 const (

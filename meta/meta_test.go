@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,18 +22,7 @@ import (
 var postgres *pgtest.Server
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		s, err := pgtest.Start()
-		if err != nil && (!errors.Is(err, pgtest.ErrMissing) || os.Getenv("CI") != "") {
-			log.Print(err)
-			return 1
-		}
-		if err == nil {
-			postgres = s
-			defer s.Stop()
-		}
-		return m.Run()
-	}())
+	os.Exit(pgtest.Main(m, &postgres))
 }
 
 // both runs a test on an empty database of each kind.

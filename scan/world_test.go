@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,18 +45,7 @@ func TestMain(m *testing.M) {
 	if i := slices.Index(os.Args, extract.Subcommand); i > 0 {
 		os.Exit(extract.Main(context.Background(), os.Args[i+1:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	os.Exit(func() int {
-		s, err := pgtest.Start()
-		if err != nil && (!errors.Is(err, pgtest.ErrMissing) || os.Getenv("CI") != "") {
-			log.Print(err)
-			return 1
-		}
-		if err == nil {
-			postgres = s
-			defer s.Stop()
-		}
-		return m.Run()
-	}())
+	os.Exit(pgtest.Main(m, &postgres))
 }
 
 // A world is a registry with a scanner that works, and a clock.

@@ -29,6 +29,22 @@ type Server struct {
 // ErrMissing means that PostgreSQL's programs are not installed.
 var ErrMissing = errors.New("pgtest: PostgreSQL is not installed (Debian: apt-get install postgresql)")
 
+// Main is a TestMain: it sets server to one that runs while the tests do, and
+// leaves it nil where PostgreSQL is not installed, which with CI set is a
+// failure.
+func Main(m *testing.M, server **Server) int {
+	s, err := Start()
+	if err != nil && (!errors.Is(err, ErrMissing) || os.Getenv("CI") != "") {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err == nil {
+		*server = s
+		defer s.Stop()
+	}
+	return m.Run()
+}
+
 // Start starts a server. It does not survive power loss: it is for tests of
 // queries.
 func Start() (*Server, error) {

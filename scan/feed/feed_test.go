@@ -31,18 +31,7 @@ import (
 var postgres *pgtest.Server
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		s, err := pgtest.Start()
-		if err != nil && (!errors.Is(err, pgtest.ErrMissing) || os.Getenv("CI") != "") {
-			log.Print(err)
-			return 1
-		}
-		if err == nil {
-			postgres = s
-			defer s.Stop()
-		}
-		return m.Run()
-	}())
+	os.Exit(pgtest.Main(m, &postgres))
 }
 
 func openDB(t testing.TB, url string) *meta.DB {

@@ -6,7 +6,7 @@ SHELL := /bin/bash -euo pipefail
 # Packages whose tests run under the race detector.
 RACE := ./registry/... ./meta/... ./audit/... ./identity/... ./authn/... ./gc/... ./job/... ./blob/... ./ociapi/... ./awswire/... ./iam/... ./oci/... ./lifecycle/... ./expiry/... ./advisory/... ./scan ./replicate/...
 MODULES := . tools test/conformance
-GOTEST := go test -count=1
+GOTEST := go test -count=1 -timeout 25m
 
 .PHONY: help
 help: ## list the targets
@@ -43,8 +43,8 @@ unit: ## tests of all packages but those of race and test/; and of registry and 
 
 .PHONY: race
 race: ## tests of the core under the race detector; of crashes and of random histories only a part
-	CGO_ENABLED=1 $(GOTEST) -race -timeout 15m $$(go list $(RACE) | grep -vE '/(registry|audit)$$')
-	CGO_ENABLED=1 $(GOTEST) -race -short -timeout 15m ./registry ./audit
+	CGO_ENABLED=1 $(GOTEST) -race $$(go list $(RACE) | grep -vE '/(registry|audit)$$')
+	CGO_ENABLED=1 $(GOTEST) -race -short ./registry ./audit
 
 .PHONY: conformance
 conformance: ## the official OCI conformance suite

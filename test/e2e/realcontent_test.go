@@ -37,6 +37,7 @@ const (
 // makeDebian makes $1/layer and $1/packages, in memory and in name spaces of
 // its own: nothing stays mounted, whatever happens.
 const makeDebian = `
+ulimit -n 1024 # programs close what they might have open
 tree=${ECRU_TEST_DEBIAN:-}
 if [ -z "$tree" ]; then
 	mkdir "$1/memory"

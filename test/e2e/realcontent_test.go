@@ -29,13 +29,11 @@ const (
 	debootstrapProgram = "/usr/sbin/debootstrap"
 	npmProgram         = "/usr/bin/npm"
 	debianMirror       = "http://deb.debian.org/debian"
-	// debianVar names a folder with a Debian that debootstrap has made, to make
-	// one for several runs.
-	debianVar = "ECRU_TEST_DEBIAN"
 )
 
 // makeDebian makes $1/layer and $1/packages, in memory and in name spaces of
-// its own: nothing stays mounted, whatever happens.
+// its own: nothing stays mounted, whatever happens. ECRU_TEST_DEBIAN names a
+// folder with a Debian that debootstrap has made, to make one for several runs.
 const makeDebian = `
 ulimit -n 1024 # programs close what they might have open
 tree=${ECRU_TEST_DEBIAN:-}

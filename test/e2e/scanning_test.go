@@ -13,6 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
+
 	"github.com/ecruhq/ecru/internal/pgtest"
 	"github.com/ecruhq/ecru/test/harness"
 )
@@ -81,10 +85,10 @@ func TestScanning(t *testing.T) {
 // finding aside, and what else is asked of an image has its answer.
 func testScanning(t *testing.T, args ...string) {
 	s := harness.New(t, append(args, "--advisories", sharedAdvisories(t), "--advisories-ecosystems", "Debian,npm")...)
-	aws := harness.AWS(t, s, harness.RootKey, harness.RootValue)
+	cli := harness.AWS(t, s, harness.RootKey, harness.RootValue)
 	path := models(t, s)
 	command := func(args ...string) harness.Command {
-		c := aws.Command(args...)
+		c := cli.Command(args...)
 		c.Env = append(c.Env, path)
 		return c
 	}
@@ -93,7 +97,7 @@ func testScanning(t *testing.T, args ...string) {
 	out := do("batch-get-repository-scanning-configuration", "--repository-names", "team/app", "none")
 	equal(t, "frequency", at(out, "scanningConfigurations", 0, "scanFrequency"), "SCAN_ON_PUSH")
 	equal(t, "failure", at(out, "failures", 0, "failureCode"), "REPOSITORY_NOT_FOUND")
-	base := tarOf(t, map[string]string{"etc/os-release": bookworm, "var/lib/dpkg/status": dpkgStatus("libc6=2.36-9", "openssl=3.0.1-1", "perl-base=5.36.0-1")})
+	base := tarOf(t, map[string]string{"etc/os-release": bookworm, "var/lib/dpkg/status": dpkgStatus("glibc=2.36-9", "openssl=3.0.1-1", "perl-base=5.36.0-1")})
 	top := tarOf(t, map[string]string{"app/node_modules/lodash/package.json": `{"name":"lodash","version":"4.17.15"}`})
 	config := []byte(`{"architecture":"amd64","os":"linux","config":{"User":"nobody"}}`)
 	digest, err := root(t, s).PushImage(t.Context(), "team/app", "v1", config, base, top)
@@ -112,6 +116,7 @@ func testScanning(t *testing.T, args ...string) {
 	}
 	contains(t, command(append([]string{"start-image-scan"}, image...)...).Fails(t), "LimitExceededException", "The scan quota per image has been exceeded. Wait and try again.")
 	enhancedScanning(t, do, describe, digest)
+	fixesOf(t, s, digest)
 
 	out = do("find-vulnerable-images", "--package-name", "lodash", "--version-range", ">=4.0,<4.17.21")
 	equal(t, "image", at(out, "images", 0, "imageDigest"), digest)
@@ -156,6 +161,22 @@ func enhancedScanning(t *testing.T, do func(...string) map[string]any, describe 
 	equal(t, "overrides", length(at(out, "imageScanFindingsOverrides")), 1)
 	do("delete-image-scan-findings-override", "--override-id", at(out, "imageScanFindingsOverrides", 0, "overrideId").(string))
 	equal(t, "count without it", count(), before)
+}
+
+// fixesOf reads with the Go SDK what Debian's aws is too old to know.
+func fixesOf(t *testing.T, s *harness.Server, digest string) {
+	t.Helper()
+	pages := ecr.NewDescribeImageScanFindingsPaginator(s.Root(), &ecr.DescribeImageScanFindingsInput{
+		RepositoryName: aws.String("team/app"), ImageId: &types.ImageIdentifier{ImageDigest: &digest}})
+	got := map[string]string{}
+	for pages.HasMorePages() {
+		out, err := pages.NextPage(t.Context())
+		for _, f := range must(t, out, err).ImageScanFindings.EnhancedFindings {
+			got[aws.ToString(f.PackageVulnerabilityDetails.VulnerabilityId)] = aws.ToString(f.FixAvailable)
+		}
+	}
+	equal(t, "a fix of lodash", got["CVE-2021-23337"], "YES")
+	equal(t, "a fix of glibc that there is not", got["CVE-2010-4756"], "NO")
 }
 
 // TestScanThisMachine: what is found in an image with the package database of

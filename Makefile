@@ -52,7 +52,7 @@ conformance: ## the official OCI conformance suite
 
 .PHONY: e2e
 e2e: ## aws, boto3, docker, podman and skopeo against a server
-	$(GOTEST) -timeout 20m -v ./test/harness/... ./test/e2e/...
+	$(GOTEST) -v ./test/harness/... ./test/e2e/...
 
 .PHONY: replication
 replication: ## regions as processes, on networks that are cut

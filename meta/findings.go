@@ -99,27 +99,31 @@ func compareSeen(a, b Seen) int {
 // SeverityRanks is how many there are: from 0 (UNDEFINED) to 5 (CRITICAL).
 const SeverityRanks = 6
 
-// CountSeen adds to counts, by the rank of severity, what is wrong with package
-// versions.
-func (tx *Tx) CountSeen(pvs []int64, counts map[int64][SeverityRanks]int32) error {
+// RankCounts are numbers of findings by the rank of their severity.
+type RankCounts [SeverityRanks]int32
+
+// CountSeen returns what is wrong with package versions; one with which nothing
+// is wrong is not there.
+func (tx *Tx) CountSeen(pvs []int64) (map[int64]RankCounts, error) {
+	counts := map[int64]RankCounts{}
 	for part := range slices.Chunk(pvs, chunk) {
 		marks, args := in(nil, part)
 		err := tx.each(func(rs rows) error {
 			var pv int64
-			var rank, n int
-			if err := rs.Scan(&pv, &rank, &n); err != nil {
+			var rank int
+			if err := rs.Scan(&pv, &rank); err != nil {
 				return err
 			}
 			c := counts[pv]
-			c[min(max(rank, 0), SeverityRanks-1)] += int32(n)
+			c[min(max(rank, 0), SeverityRanks-1)]++
 			counts[pv] = c
 			return nil
-		}, `select pv_id, severity, count(*) from pv_history where gone_at = 0 and pv_id in `+marks+` group by pv_id, severity`, args...)
+		}, `select pv_id, severity from pv_history where gone_at = 0 and pv_id in `+marks, args...)
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return counts, nil
 }
 
 // LayersWith returns the layers that brought one of some package versions into

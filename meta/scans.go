@@ -95,6 +95,48 @@ func (tx *Tx) PutScans(list []ecr.Scan) error {
 		})
 }
 
+// ScansStand locks scans, and reports whether their status, time of completion
+// and counts are those of list.
+func (tx *Tx) ScansStand(list []ecr.Scan) (bool, error) {
+	type key struct {
+		image int64
+		t     ecr.ScanType
+	}
+	want := make(map[key]*ecr.Scan, len(list))
+	images := make([]int64, len(list))
+	for i := range list {
+		images[i] = list[i].Image
+		want[key{list[i].Image, list[i].Type}] = &list[i]
+	}
+	slices.Sort(images)
+	same := 0
+	for part := range slices.Chunk(slices.Compact(images), chunk) {
+		marks, args := in(nil, part)
+		err := tx.each(func(rs rows) error {
+			var k key
+			var status, counts, suppressed string
+			var completed int64
+			if err := rs.Scan(&k.image, (*string)(&k.t), &status, &completed, &counts, &suppressed); err != nil {
+				return err
+			}
+			s := want[k]
+			if s == nil || string(s.Status) != status || since(s.CompletedAt) != completed {
+				return nil
+			}
+			c, err := count(s.Counts)
+			c2, err2 := count(s.Suppressed)
+			if c == counts && c2 == suppressed {
+				same++
+			}
+			return errors.Join(err, err2)
+		}, `select image_id, type, status, completed_at, counts, suppressed from image_scans where image_id in `+marks+` order by image_id, type /*pg: for update */`, args...)
+		if err != nil {
+			return false, err
+		}
+	}
+	return same == len(want), nil
+}
+
 // AppendOwn appends events of the server's own doing to the log.
 func (tx *Tx) AppendOwn(events []ecr.Event) error {
 	tx.changed = true

@@ -68,6 +68,7 @@ func settleChanges(b *testing.B, w *world) (changed int) {
 		n, err := w.Changed(ctx, j.Payload)
 		w.ok(err)
 		changed += n
+		w.ok(w.db.Update(ctx, func(tx *meta.Tx) error { return tx.FinishJob(j, w.time()) }))
 	}
 	return changed
 }

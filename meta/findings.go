@@ -108,22 +108,32 @@ func (tx *Tx) CountSeen(pvs []int64) (map[int64]RankCounts, error) {
 	counts := map[int64]RankCounts{}
 	for part := range slices.Chunk(pvs, chunk) {
 		marks, args := in(nil, part)
-		err := tx.each(func(rs rows) error {
-			var pv int64
-			var rank int
-			if err := rs.Scan(&pv, &rank); err != nil {
-				return err
-			}
-			c := counts[pv]
-			c[min(max(rank, 0), SeverityRanks-1)]++
-			counts[pv] = c
-			return nil
-		}, `select pv_id, severity from pv_history where gone_at = 0 and pv_id in `+marks, args...)
-		if err != nil {
+		if err := tx.countSeen(counts, `pv_id in `+marks, args...); err != nil {
 			return nil, err
 		}
 	}
 	return counts, nil
+}
+
+// CountSeenFrom is CountSeen for all package versions from first on and before
+// end.
+func (tx *Tx) CountSeenFrom(first, end int64) (map[int64]RankCounts, error) {
+	counts := map[int64]RankCounts{}
+	return counts, tx.countSeen(counts, `pv_id >= $1 and pv_id < $2`, first, end)
+}
+
+func (tx *Tx) countSeen(counts map[int64]RankCounts, where string, args ...any) error {
+	return tx.each(func(rs rows) error {
+		var pv int64
+		var rank int
+		if err := rs.Scan(&pv, &rank); err != nil {
+			return err
+		}
+		c := counts[pv]
+		c[min(max(rank, 0), SeverityRanks-1)]++
+		counts[pv] = c
+		return nil
+	}, `select pv_id, severity from pv_history where gone_at = 0 and `+where, args...)
 }
 
 // LayersWith returns the layers that brought one of some package versions into

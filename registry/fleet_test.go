@@ -38,6 +38,7 @@ const (
 // A fleet is what has been put into a world.
 type fleet struct {
 	os, own []int64 // package versions: of the families, one after the other, and of applications, the rare ones last
+	round   int     // how often put was called
 }
 
 // newFleet fills a world with n scanned images, by records alone: it writes the
@@ -249,18 +250,25 @@ func (f *filler) images(repo int64, n int, bases, own [][]int64) {
 func (f *filler) body(base int, pvs []int64) []byte {
 	inv := registry.Inventory{Layers: []registry.ScannedLayer{{Digest: baseDigest(base), Status: string(vuln.LayerComplete)}, {Digest: appDigest(0), Status: string(vuln.LayerComplete)}}}
 	inv.Status = vuln.LayerComplete
-	for i, pv := range pvs {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	line := func(prefix string, v any) {
+		text, err := json.Marshal(v)
+		if err != nil {
+			f.b.Fatal(err)
+		}
+		fmt.Fprintf(z, "%s%s\n", prefix, text)
+	}
+	line("", &inv)
+	for _, pv := range pvs {
 		id := identityOf(pv)
-		inv.Packages = append(inv.Packages, vuln.Installed{
+		line("p", vuln.Installed{
 			Package: vuln.Package{Name: id.Name, Version: id.Version, SourceName: id.Name, SourceVersion: id.Version, Arch: "amd64", Licenses: []string{"GPL-2"}},
 			Kind:    vuln.Dpkg, Path: "var/lib/dpkg/status",
 		})
-		inv.Sets = append(inv.Sets, registry.PVSet{PV: pv, Set: vuln.Set{Identity: id, Packages: []int{i}}})
 	}
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if err := json.NewEncoder(z).Encode(&inv); err != nil {
-		f.b.Fatal(err)
+	for i, pv := range pvs {
+		line(fmt.Sprintf("s%d ", pv), vuln.Set{Identity: identityOf(pv), Packages: []int{i}})
 	}
 	if err := z.Close(); err != nil {
 		f.b.Fatal(err)

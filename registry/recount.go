@@ -16,6 +16,9 @@ import (
 const (
 	recountTries = 3
 	recountFew   = 25
+	// recountWhole is from how many images on the neighbours of a package
+	// version are asked for with it: one question is cheaper than many.
+	recountWhole = 2000
 )
 
 // recountAll counts those of images anew that are wanted, and returns how many
@@ -36,7 +39,7 @@ func (r *Registry) recountAll(ctx context.Context, images []int64, want func(*me
 		err error
 	}
 	parts := make(chan part, 1)
-	rc := &recount{r: r, want: want}
+	rc := &recount{r: r, want: want, whole: len(images) >= recountWhole}
 	go func() {
 		defer close(parts)
 		for some := range slices.Chunk(images, recountBatch) {
@@ -140,7 +143,10 @@ func (r *Registry) recountAgain(ctx context.Context, images []int64, want func(*
 type recount struct {
 	r    *Registry
 	want func(*meta.ImageInventory) bool
-	pvs  pvCounts // what is wrong, as far as it has been asked
+	// pvs is what is wrong, as far as it has been asked; with whole, in whole
+	// pages.
+	pvs   pvCounts
+	whole bool
 }
 
 // count is run in a transaction of its own.
@@ -172,29 +178,30 @@ func (rc *recount) run(tx *meta.Tx, images []int64) (c counted, err error) {
 	if err != nil {
 		return c, err
 	}
+	scans, err := tx.ScansOf(rows)
+	if err != nil {
+		return c, err
+	}
 	overridden := map[string]bool{}
-	for _, t := range []ecr.ScanType{ecr.ScanBasic, ecr.ScanEnhanced} {
-		scans, err := tx.Scans(rows, t)
+	at := 0 // list and scans are in the order of images
+	for _, s := range scans {
+		for list[at].Image != s.Image {
+			at++
+		}
+		img := names[s.Image]
+		if img == nil || !s.Status.Done() && s.Status != ecr.ScanUnavailable {
+			continue
+		}
+		next, err := rc.one(tx, img, &list[at], s, overridden)
 		if err != nil {
 			return c, err
 		}
-		for i := range list {
-			s, ok := scans[list[i].Image]
-			img := names[list[i].Image]
-			if !ok || img == nil || !s.Status.Done() && s.Status != ecr.ScanUnavailable {
-				continue
-			}
-			next, err := rc.one(tx, img, &list[i], s, overridden)
-			if err != nil {
-				return c, err
-			}
-			if maps.Equal(next.Counts, s.Counts) && maps.Equal(next.Suppressed, s.Suppressed) && next.Status == s.Status {
-				continue
-			}
-			e := rc.r.event(scanner(img.Repository.Account), ecr.FindingsChanged, "", img.Repository)
-			e.Digest, e.Code = img.Digest, string(next.Status)
-			c.was, c.next, c.events = append(c.was, s), append(c.next, next), append(c.events, e)
+		if maps.Equal(next.Counts, s.Counts) && maps.Equal(next.Suppressed, s.Suppressed) && next.Status == s.Status {
+			continue
 		}
+		e := rc.r.event(scanner(img.Repository.Account), ecr.FindingsChanged, "", img.Repository)
+		e.Digest, e.Code = img.Digest, string(next.Status)
+		c.was, c.next, c.events = append(c.was, s), append(c.next, next), append(c.events, e)
 	}
 	return c, nil
 }
@@ -204,6 +211,12 @@ func (rc *recount) ask(tx *meta.Tx, list []meta.ImageInventory) error {
 	var unknown []int64
 	for i := range list {
 		for _, pvs := range [][]int64{list[i].OS, list[i].Other} {
+			if rc.whole {
+				if err := rc.askPages(tx, pvs); err != nil {
+					return err
+				}
+				continue
+			}
 			for _, pv := range pvs {
 				if rc.pvs.learn(pv) {
 					unknown = append(unknown, pv)
@@ -213,10 +226,29 @@ func (rc *recount) ask(tx *meta.Tx, list []meta.ImageInventory) error {
 	}
 	slices.Sort(unknown)
 	found, err := tx.CountSeen(unknown)
-	for pv, n := range found {
-		rc.pvs.set(pv, n)
-	}
+	rc.pvs.set(found)
 	return err
+}
+
+// askPages gets the counts of the pages that package versions, sorted, are in.
+func (rc *recount) askPages(tx *meta.Tx, pvs []int64) error {
+	last := int64(-1)
+	for _, pv := range pvs {
+		n := pv / pvPage
+		if n == last {
+			continue
+		}
+		if last = n; rc.pvs.pages[n] != nil {
+			continue
+		}
+		found, err := tx.CountSeenFrom(n*pvPage, (n+1)*pvPage)
+		if err != nil {
+			return err
+		}
+		rc.pvs.page(n)
+		rc.pvs.set(found)
+	}
+	return nil
 }
 
 // one counts one scan anew. overridden has the accounts that have overrides, as
@@ -263,42 +295,50 @@ func (rc *recount) sum(i *meta.ImageInventory, t ecr.ScanType) map[string]int {
 // pvCounts are what is wrong with package versions, by rank of severity. Keys of
 // these lie close together; most have nothing wrong. It takes 4 bytes for each.
 type pvCounts struct {
-	pages  map[int64]*[pvPage]int32 // by the upper part of the key; see place
+	pages  map[int64]*[pvPage]int32 // by the upper part of the key
 	counts []meta.RankCounts
 }
 
-const pvPage = 4096
+const pvPage = 1024
 
-// Of a package version in a page of pvCounts; from firstCount on it is in counts.
+// Of a package version in a page of pvCounts; from firstCount on it is the place
+// in counts.
 const (
-	notAsked = iota
-	nothing
-	firstCount
+	nothing    = 0
+	asked      = 1 // nothing, as far as is known
+	firstCount = 2
 )
 
-// learn notes that a package version has been asked for, and reports whether it
-// had not been.
-func (c *pvCounts) learn(pv int64) bool {
-	page := c.pages[pv/pvPage]
+// page returns a page, which it makes if there is none.
+func (c *pvCounts) page(n int64) *[pvPage]int32 {
+	page := c.pages[n]
 	if page == nil {
 		if c.pages == nil {
 			c.pages = map[int64]*[pvPage]int32{}
 		}
 		page = new([pvPage]int32)
-		c.pages[pv/pvPage] = page
+		c.pages[n] = page
 	}
-	at := &page[pv%pvPage]
-	if *at != notAsked {
+	return page
+}
+
+// learn notes that a package version has been asked for, and reports whether it
+// had not been.
+func (c *pvCounts) learn(pv int64) bool {
+	at := &c.page(pv / pvPage)[pv%pvPage]
+	if *at != nothing {
 		return false
 	}
-	*at = nothing
+	*at = asked
 	return true
 }
 
-// set says what is wrong with a package version that has been asked for.
-func (c *pvCounts) set(pv int64, n meta.RankCounts) {
-	c.counts = append(c.counts, n)
-	c.pages[pv/pvPage][pv%pvPage] = int32(firstCount + len(c.counts) - 1)
+// set says what is wrong with package versions.
+func (c *pvCounts) set(found map[int64]meta.RankCounts) {
+	for pv, n := range found {
+		c.page(pv / pvPage)[pv%pvPage] = int32(firstCount + len(c.counts))
+		c.counts = append(c.counts, n)
+	}
 }
 
 // add adds what is wrong with package versions, sorted, to a total.
@@ -307,13 +347,13 @@ func (c *pvCounts) add(total *meta.RankCounts, pvs []int64) {
 	last := int64(-1)
 	for _, pv := range pvs {
 		if n := pv / pvPage; n != last {
-			page, last = c.pages[n], n
+			page, last = c.page(n), n
 		}
 		at := page[pv%pvPage]
 		if at < firstCount {
 			continue
 		}
-		for rank, n := range c.counts[at-firstCount] {
+		for rank, n := range &c.counts[at-firstCount] {
 			total[rank] += n
 		}
 	}

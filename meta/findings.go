@@ -191,8 +191,8 @@ func (tx *Tx) ImagesOfChain(account string, chains []int64) (map[int64]int64, er
 			err := rs.Scan(&chain, &image)
 			out[chain] = image
 			return err
-		}, `select v.chain, min(v.image_id) from image_inventories v join images i on i.id = v.image_id join repositories r on r.id = i.repo_id
-			where r.account = $1 and v.chain in `+marks+` group by v.chain`, args...)
+		}, `select v.chain, min(v.image_id) from image_inventories v where v.chain in `+marks+` and exists
+			(select 1 from images i join repositories r on r.id = i.repo_id where i.id = v.image_id and r.account = $1) group by v.chain`, args...)
 		if err != nil {
 			return nil, err
 		}

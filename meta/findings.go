@@ -99,27 +99,41 @@ func compareSeen(a, b Seen) int {
 // SeverityRanks is how many there are: from 0 (UNDEFINED) to 5 (CRITICAL).
 const SeverityRanks = 6
 
-// CountSeen adds to counts, by the rank of severity, what is wrong with package
-// versions.
-func (tx *Tx) CountSeen(pvs []int64, counts map[int64][SeverityRanks]int32) error {
+// RankCounts are numbers of findings by the rank of their severity.
+type RankCounts [SeverityRanks]int32
+
+// CountSeen returns what is wrong with package versions; one with which nothing
+// is wrong is not there.
+func (tx *Tx) CountSeen(pvs []int64) (map[int64]RankCounts, error) {
+	counts := map[int64]RankCounts{}
 	for part := range slices.Chunk(pvs, chunk) {
 		marks, args := in(nil, part)
-		err := tx.each(func(rs rows) error {
-			var pv int64
-			var rank, n int
-			if err := rs.Scan(&pv, &rank, &n); err != nil {
-				return err
-			}
-			c := counts[pv]
-			c[min(max(rank, 0), SeverityRanks-1)] += int32(n)
-			counts[pv] = c
-			return nil
-		}, `select pv_id, severity, count(*) from pv_history where gone_at = 0 and pv_id in `+marks+` group by pv_id, severity`, args...)
-		if err != nil {
-			return err
+		if err := tx.countSeen(counts, `pv_id in `+marks, args...); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return counts, nil
+}
+
+// CountSeenFrom is CountSeen for all package versions from first on and before
+// end.
+func (tx *Tx) CountSeenFrom(first, end int64) (map[int64]RankCounts, error) {
+	counts := map[int64]RankCounts{}
+	return counts, tx.countSeen(counts, `pv_id >= $1 and pv_id < $2`, first, end)
+}
+
+func (tx *Tx) countSeen(counts map[int64]RankCounts, where string, args ...any) error {
+	return tx.each(func(rs rows) error {
+		var pv int64
+		var rank int
+		if err := rs.Scan(&pv, &rank); err != nil {
+			return err
+		}
+		c := counts[pv]
+		c[min(max(rank, 0), SeverityRanks-1)]++
+		counts[pv] = c
+		return nil
+	}, `select pv_id, severity from pv_history where gone_at = 0 and `+where, args...)
 }
 
 // LayersWith returns the layers that brought one of some package versions into
@@ -177,8 +191,8 @@ func (tx *Tx) ImagesOfChain(account string, chains []int64) (map[int64]int64, er
 			err := rs.Scan(&chain, &image)
 			out[chain] = image
 			return err
-		}, `select v.chain, min(v.image_id) from image_inventories v join images i on i.id = v.image_id join repositories r on r.id = i.repo_id
-			where r.account = $1 and v.chain in `+marks+` group by v.chain`, args...)
+		}, `select v.chain, min(v.image_id) from image_inventories v where v.chain in `+marks+` and exists
+			(select 1 from images i join repositories r on r.id = i.repo_id where i.id = v.image_id and r.account = $1) group by v.chain`, args...)
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package meta
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/ecruhq/ecru/ecr"
@@ -53,6 +54,31 @@ func (tx *Tx) Image(repo int64, digest string) (*ecr.Image, error) {
 // ErrNotFound.
 func (tx *Tx) ImageTagged(repo int64, tag string) (*ecr.Image, error) {
 	return tx.oneImage(`select `+imageColumns+` from `+imageTables+` join tags t on t.image_id = i.id where t.repo_id = $1 and t.name = $2`, repo, tag)
+}
+
+// ImagesAt returns images by their rows, with where they lie and their tags.
+func (tx *Tx) ImagesAt(images []int64) (map[int64]*ecr.Image, error) {
+	var list []*ecr.Image
+	for part := range slices.Chunk(images, chunk) {
+		marks, args := in(nil, part)
+		err := tx.each(func(rs rows) error {
+			var at ecr.RepositoryID
+			i, err := scanImage(rs, &at.Account, &at.Name)
+			if err == nil {
+				i.Repository = at
+				list = append(list, i)
+			}
+			return err
+		}, `select `+imageColumns+`, r.account, r.name from `+imageTables+` join repositories r on r.id = i.repo_id where i.id in `+marks, args...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	out := make(map[int64]*ecr.Image, len(list))
+	for _, i := range list {
+		out[i.Row] = i
+	}
+	return out, tx.fillTags(list)
 }
 
 // SetImageStatus writes an image's storage state and the times of its changes.

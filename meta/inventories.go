@@ -155,6 +155,25 @@ func (tx *Tx) ImageInventory(image int64) (ImageInventory, error) {
 	return i, i.unpack(os, other)
 }
 
+// InventoryBodies returns the bodies of the inventories of images, by their rows.
+func (tx *Tx) InventoryBodies(images []int64) (map[int64][]byte, error) {
+	out := make(map[int64][]byte, len(images))
+	for part := range slices.Chunk(images, chunk) {
+		marks, args := in(nil, part)
+		err := tx.each(func(rs rows) error {
+			var image int64
+			var body []byte
+			err := rs.Scan(&image, &body)
+			out[image] = body
+			return err
+		}, `select image_id, body from image_inventories where image_id in `+marks, args...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // ImagePackages returns the inventories of images, without Body, in the order of
 // their rows; images without one are left out.
 func (tx *Tx) ImagePackages(images []int64) (out []ImageInventory, err error) {

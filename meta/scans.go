@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ecruhq/ecru/ecr"
@@ -27,7 +29,7 @@ func (tx *Tx) scans(sql string, args ...any) (out []ecr.Scan, err error) {
 	return out, err
 }
 
-// count is the stored form of counts, "" for none.
+// count is the stored form of counts: JSON with sorted keys, "" for none.
 func count(c map[string]int) (string, error) {
 	if len(c) == 0 {
 		return "", nil
@@ -40,7 +42,37 @@ func uncount(text string, c *map[string]int) error {
 	if text == "" {
 		return nil
 	}
+	if plain, ok := uncountPlain(text); ok {
+		*c = plain
+		return nil
+	}
 	return json.Unmarshal([]byte(text), c)
+}
+
+// uncountPlain reads counts as count writes them, of keys that need no escape.
+func uncountPlain(text string) (map[string]int, bool) {
+	text, ok := strings.CutPrefix(text, "{")
+	c := make(map[string]int, SeverityRanks)
+	for ok {
+		if text, ok = strings.CutPrefix(text, `"`); !ok {
+			break
+		}
+		key, rest, found := strings.Cut(text, `":`)
+		end := strings.IndexAny(rest, ",}")
+		if !found || end < 0 || strings.ContainsAny(key, `\"`) {
+			break
+		}
+		n, err := strconv.Atoi(rest[:end])
+		if err != nil {
+			break
+		}
+		c[key] = n
+		if rest[end:] == "}" {
+			return c, true
+		}
+		text, ok = rest[end+1:], rest[end] == ','
+	}
+	return nil, false
 }
 
 // Scan returns where the scan of an image stands, or ErrNotFound.
@@ -93,6 +125,62 @@ func (tx *Tx) PutScans(list []ecr.Scan) error {
 			s := &list[i]
 			return []any{s.Image, string(s.Type), string(s.Status), s.Description, since(s.RequestedAt), since(s.FirstAt), since(s.CompletedAt), since(s.SourceAt), texts[i][0], texts[i][1]}
 		})
+}
+
+// ScansOf returns the scans of images, of whichever type, in the order of the
+// images' rows.
+func (tx *Tx) ScansOf(images []int64) (out []ecr.Scan, err error) {
+	for part := range slices.Chunk(images, chunk) {
+		marks, args := in(nil, part)
+		list, err := tx.scans(`select `+imageScanColumns+` from image_scans where image_id in `+marks+` order by image_id, type`, args...)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+// ScansStand locks scans, and reports whether their status, time of completion
+// and counts are those of list.
+func (tx *Tx) ScansStand(list []ecr.Scan) (bool, error) {
+	type key struct {
+		image int64
+		t     ecr.ScanType
+	}
+	want := make(map[key]*ecr.Scan, len(list))
+	images := make([]int64, len(list))
+	for i := range list {
+		images[i] = list[i].Image
+		want[key{list[i].Image, list[i].Type}] = &list[i]
+	}
+	slices.Sort(images)
+	same := 0
+	for part := range slices.Chunk(slices.Compact(images), chunk) {
+		marks, args := in(nil, part)
+		err := tx.each(func(rs rows) error {
+			var k key
+			var status, counts, suppressed string
+			var completed int64
+			if err := rs.Scan(&k.image, (*string)(&k.t), &status, &completed, &counts, &suppressed); err != nil {
+				return err
+			}
+			s := want[k]
+			if s == nil || string(s.Status) != status || since(s.CompletedAt) != completed {
+				return nil
+			}
+			c, err := count(s.Counts)
+			c2, err2 := count(s.Suppressed)
+			if c == counts && c2 == suppressed {
+				same++
+			}
+			return errors.Join(err, err2)
+		}, `select image_id, type, status, completed_at, counts, suppressed from image_scans where image_id in `+marks+` order by image_id, type /*pg: for update */`, args...)
+		if err != nil {
+			return false, err
+		}
+	}
+	return same == len(want), nil
 }
 
 // AppendOwn appends events of the server's own doing to the log.

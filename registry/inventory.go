@@ -1,12 +1,9 @@
 package registry
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"io"
 	"slices"
@@ -97,34 +94,6 @@ func (r *Registry) ReadConfig(ctx context.Context, p *ScanPlan) (c ImageConfig, 
 		Entrypoint: list(in.Config.Entrypoint), Command: list(in.Config.Cmd), Created: in.Created.UTC(),
 	}
 	return c, nil
-}
-
-// maxInventory bounds the stored form of an inventory, inflated.
-const maxInventory = 512 << 20
-
-// encode is the stored form: gzip of JSON.
-func (inv *Inventory) encode() ([]byte, error) {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if err := json.NewEncoder(z).Encode(inv); err != nil {
-		return nil, err
-	}
-	if err := z.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
-}
-
-func decodeInventory(body []byte) (*Inventory, error) {
-	z, err := gzip.NewReader(bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("a stored inventory is damaged: %w", err)
-	}
-	inv := new(Inventory)
-	if err := json.NewDecoder(io.LimitReader(z, maxInventory)).Decode(inv); err != nil {
-		return nil, fmt.Errorf("a stored inventory is damaged: %w", err)
-	}
-	return inv, nil
 }
 
 // inventory returns that of an image, or meta.ErrNotFound.

@@ -107,6 +107,7 @@ type Registry struct {
 
 	process              string // of this process, for claims on work
 	runWork, previewWork wakeup
+	recounting           chan struct{} // holds one while images are counted anew
 }
 
 // New returns a Registry over its two stores.
@@ -121,7 +122,7 @@ func New(db *meta.DB, blobs blob.Store, cfg Config) *Registry {
 	if cfg.Lifecycle.Interval == 0 {
 		cfg.Lifecycle = DefaultLifecycle()
 	}
-	return &Registry{db: db, blobs: blobs, cfg: cfg, cache: newCache(!db.Shared()), process: uuid.NewString(), runWork: make(wakeup, 1), previewWork: make(wakeup, 1)}
+	return &Registry{db: db, blobs: blobs, cfg: cfg, cache: newCache(!db.Shared()), process: uuid.NewString(), runWork: make(wakeup, 1), previewWork: make(wakeup, 1), recounting: make(chan struct{}, 1)}
 }
 
 // Region returns the region that r is.

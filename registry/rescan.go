@@ -6,13 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash/fnv"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/ecruhq/ecru/ecr"
 	"github.com/ecruhq/ecru/meta"
-	"github.com/ecruhq/ecru/vuln"
 )
 
 const (
@@ -125,153 +123,6 @@ func (r *Registry) Refresh(ctx context.Context, id ecr.RepositoryID) error {
 		}
 		after = images[len(images)-1]
 	}
-}
-
-// recountAll counts those of images anew that are wanted, and returns how many
-// have changed.
-func (r *Registry) recountAll(ctx context.Context, images []int64, want func(*meta.ImageInventory) bool) (changed int, err error) {
-	rc := &recount{r: r, pvs: map[int64][meta.SeverityRanks]int32{}}
-	for part := range slices.Chunk(images, recountBatch) {
-		var n int
-		err := r.db.Update(ctx, func(tx *meta.Tx) (err error) {
-			n, err = rc.run(tx, part, want)
-			return err
-		})
-		if err != nil {
-			return changed, err
-		}
-		changed += n
-	}
-	return changed, nil
-}
-
-// A recount counts findings of images by those of their package versions.
-type recount struct {
-	r   *Registry
-	pvs map[int64][meta.SeverityRanks]int32 // what is wrong, as far as it has been asked
-}
-
-// maxCounted bounds the package versions whose counts are kept.
-const maxCounted = 400_000
-
-func (rc *recount) run(tx *meta.Tx, images []int64, want func(*meta.ImageInventory) bool) (changed int, err error) {
-	list, err := tx.ImagePackages(images)
-	if err != nil {
-		return 0, err
-	}
-	list = slices.DeleteFunc(list, func(i meta.ImageInventory) bool { return !want(&i) })
-	if len(list) == 0 {
-		return 0, nil
-	}
-	if err := rc.ask(tx, list); err != nil {
-		return 0, err
-	}
-	rows := make([]int64, len(list))
-	for i := range list {
-		rows[i] = list[i].Image
-	}
-	names, err := tx.ImageNames(rows)
-	if err != nil {
-		return 0, err
-	}
-	var put []ecr.Scan
-	var events []ecr.Event
-	overridden := map[string]bool{}
-	for _, t := range []ecr.ScanType{ecr.ScanBasic, ecr.ScanEnhanced} {
-		scans, err := tx.Scans(rows, t)
-		if err != nil {
-			return 0, err
-		}
-		for i := range list {
-			s, ok := scans[list[i].Image]
-			img := names[list[i].Image]
-			if !ok || img == nil || !s.Status.Done() && s.Status != ecr.ScanUnavailable {
-				continue
-			}
-			next, err := rc.one(tx, img, &list[i], s, overridden)
-			if err != nil {
-				return 0, err
-			}
-			if maps.Equal(next.Counts, s.Counts) && maps.Equal(next.Suppressed, s.Suppressed) && next.Status == s.Status {
-				continue
-			}
-			e := rc.r.event(scanner(img.Repository.Account), ecr.FindingsChanged, "", img.Repository)
-			e.Digest, e.Code = img.Digest, string(next.Status)
-			put, events = append(put, next), append(events, e)
-		}
-	}
-	if len(put) == 0 {
-		return 0, nil
-	}
-	return len(put), errors.Join(tx.PutScans(put), tx.AppendOwn(events))
-}
-
-// ask gets the counts of package versions that are not known yet.
-func (rc *recount) ask(tx *meta.Tx, list []meta.ImageInventory) error {
-	if len(rc.pvs) > maxCounted {
-		rc.pvs = map[int64][meta.SeverityRanks]int32{}
-	}
-	var unknown []int64
-	for i := range list {
-		for _, pvs := range [][]int64{list[i].OS, list[i].Other} {
-			for _, pv := range pvs {
-				if _, ok := rc.pvs[pv]; !ok {
-					rc.pvs[pv] = [meta.SeverityRanks]int32{}
-					unknown = append(unknown, pv)
-				}
-			}
-		}
-	}
-	slices.Sort(unknown)
-	return tx.CountSeen(unknown, rc.pvs)
-}
-
-// one counts one scan anew. overridden has the accounts that have overrides, as
-// far as it has been asked.
-func (rc *recount) one(tx *meta.Tx, img *ecr.Image, i *meta.ImageInventory, s ecr.Scan, overridden map[string]bool) (ecr.Scan, error) {
-	account := img.Repository.Account
-	any, asked := overridden[account]
-	if !asked {
-		var err error
-		if any, err = tx.Overridden(account); err != nil {
-			return s, err
-		}
-		overridden[account] = any
-	}
-	if any || len(s.Suppressed) > 0 || s.Status == ecr.ScanUnavailable {
-		overrides, err := tx.OverridesAt(img.Repository, img.Digest, rc.r.now())
-		if err != nil {
-			return s, err
-		}
-		if len(overrides) > 0 || len(s.Suppressed) > 0 || s.Status == ecr.ScanUnavailable {
-			return rc.r.rejudge(tx, img.Row, s)
-		}
-	}
-	s.Counts = rc.sum(i, s.Type)
-	return s, nil
-}
-
-// sum is an image's findings by severity, none of them set aside.
-func (rc *recount) sum(i *meta.ImageInventory, t ecr.ScanType) map[string]int {
-	var total [meta.SeverityRanks]int32
-	add := func(pvs []int64) {
-		for _, pv := range pvs {
-			for rank, n := range rc.pvs[pv] {
-				total[rank] += n
-			}
-		}
-	}
-	add(i.OS)
-	if t == ecr.ScanEnhanced {
-		add(i.Other)
-	}
-	out := map[string]int{}
-	for _, s := range vuln.Severities() {
-		if n := total[s.Rank()]; n > 0 {
-			out[string(s)] = int(n)
-		}
-	}
-	return out
 }
 
 // rejudge says anew how a scan stands, by the inventory alone.

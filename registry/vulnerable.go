@@ -69,7 +69,7 @@ func (r *Registry) FindVulnerableImages(ctx context.Context, c ecr.Caller, accou
 		if err := r.allowAll(tx, c, action, account); err != nil {
 			return err
 		}
-		f := &search{r: r, tx: tx, account: account, q: q}
+		f := &search{r: r, tx: tx, account: account, q: q, repositories: map[ecr.RepositoryID]*ecr.Repository{}, findings: map[int64][]vuln.Match{}, bases: map[int64]*ecr.Image{}}
 		if err := f.packages(within); err != nil {
 			return err
 		}
@@ -77,12 +77,12 @@ func (r *Registry) FindVulnerableImages(ctx context.Context, c ecr.Caller, accou
 		if err != nil {
 			return err
 		}
-		for _, image := range images {
-			v, err := f.describe(image)
+		for some := range slices.Chunk(images, 250) {
+			list, err := f.describe(some)
 			if err != nil {
 				return err
 			}
-			out = append(out, v)
+			out = append(out, list...)
 		}
 		if more {
 			next = encodeCursor(images[len(images)-1], "")
@@ -130,6 +130,11 @@ type search struct {
 	q       VulnerableQuery
 	names   []string // of the vulnerability
 	pvs     []int64  // sorted
+
+	// What has been looked up for images before.
+	repositories map[ecr.RepositoryID]*ecr.Repository
+	findings     map[int64][]vuln.Match // of package versions
+	bases        map[int64]*ecr.Image   // nil: has none of the packages
 }
 
 // packages finds the package versions that are asked for.
@@ -242,78 +247,4 @@ func (f *search) images(after int64, n int) (out []int64, more bool, err error) 
 		}
 		after = page[len(page)-1]
 	}
-}
-
-// describe tells of one image.
-func (f *search) describe(image int64) (v Vulnerable, err error) {
-	var repo *ecr.Repository
-	if v.Image, repo, err = f.tx.ImageOf(image); err != nil {
-		return v, err
-	}
-	v.RepositoryTags = repo.Tags
-	if v.Image.Tags, err = f.tx.Tags(image); err != nil {
-		return v, err
-	}
-	inv, err := inventory(f.tx, image)
-	if err != nil {
-		return v, err
-	}
-	wanted := slices.DeleteFunc(slices.Clone(inv.Sets), func(s PVSet) bool {
-		_, found := slices.BinarySearch(f.pvs, s.PV)
-		return !found
-	})
-	found, err := findingsOf(f.tx, &Inventory{Image: inv.Image, Sets: wanted}, ecr.ScanEnhanced)
-	if err != nil {
-		return v, err
-	}
-	aside, _, err := f.r.aside(f.tx, v.Image, inv, found)
-	if err != nil {
-		return v, err
-	}
-	for _, s := range wanted {
-		fact := VulnerablePackage{}
-		for i := range found {
-			if found[i].Identity == s.Identity && slices.Contains(f.names, found[i].Vulnerability) {
-				fact = VulnerablePackage{Severity: found[i].Rating.Severity, Fixed: found[i].Fixed, Suppressed: aside.By[i] >= 0}
-			}
-		}
-		for _, n := range s.Packages {
-			fact.FoundPackage = inv.Found(n)
-			v.Packages = append(v.Packages, fact)
-		}
-	}
-	v.Base, err = f.base(v.Image, inv)
-	return v, err
-}
-
-// base finds what an image is built on.
-func (f *search) base(img *ecr.Image, inv *Inventory) (*ecr.Image, error) {
-	var chains []int64
-	for n := 1; n < len(inv.Layers); n++ {
-		chains = append(chains, chain(inv.Layers[:n]))
-	}
-	byChain, err := f.tx.ImagesOfChain(f.account, chains)
-	if err != nil {
-		return nil, err
-	}
-	slices.Reverse(chains) // the largest first
-	for _, c := range chains {
-		row, ok := byChain[c]
-		if !ok {
-			continue
-		}
-		has, err := f.tx.ImagePackages([]int64{row})
-		if err != nil {
-			return nil, err
-		}
-		if len(has) == 1 && has[0].Has(f.pvs, false) {
-			base, _, err := f.tx.ImageOf(row)
-			if err != nil {
-				return nil, err
-			}
-			base.Tags, err = f.tx.Tags(row)
-			return base, err
-		}
-	}
-	return nil, nil
 }

@@ -83,13 +83,20 @@ func payloadBody(b []byte) *body {
 
 // do sends a request and returns its answer, or an unreachable. ref begins with
 // /v2/ or is absolute; header holds pairs. Credentials that are refused are
-// renewed once.
+// renewed once, and a token is asked for once if the registry wants one.
 func (d *remote) do(ctx context.Context, method, ref string, b *body, header ...string) (*answer, error) {
-	refused := ""
+	refused, challenged := "", false
 	for {
 		a, password, err := d.once(ctx, method, ref, b, refused, header)
 		if err != nil {
 			return nil, err
+		}
+		if c, ok := parseChallenge(a.header); ok && d.t.Plain && a.status == http.StatusUnauthorized && !challenged {
+			challenged = true
+			if err := d.answerChallenge(ctx, a, c); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		// ECR's answer to a token that has expired is 403, which HEAD cannot
 		// tell from a denial.
@@ -128,7 +135,9 @@ func (d *remote) once(ctx context.Context, method, ref string, b *body, refused 
 	// Credentials go to the registry itself, wherever an upload's URL leads.
 	if own, err := url.Parse(base); err == nil && own.Host == req.URL.Host {
 		req.Host = host
-		if c.password != "" {
+		if token := d.t.token(d.tokenKey(req.URL), d.now()); token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		} else if c.password != "" {
 			req.SetBasicAuth(c.user, c.password)
 		}
 	}

@@ -72,6 +72,7 @@ type target struct {
 	fails  int
 	until  time.Time // no attempt before
 	logins map[login]credentials
+	tokens map[tokenKey]token
 }
 
 type login struct {
@@ -88,7 +89,7 @@ func newTarget(t Target, now func() time.Time) *target {
 	if t.Workers == 0 {
 		t.Workers = 8
 	}
-	return &target{Target: t, rate: limiter{perSecond: t.Bandwidth, now: now}, logins: map[login]credentials{}}
+	return &target{Target: t, rate: limiter{perSecond: t.Bandwidth, now: now}, logins: map[login]credentials{}, tokens: map[tokenKey]token{}}
 }
 
 // wants says whether images go there under a tag.
